@@ -249,7 +249,7 @@ fn the_next_supervisor_takes_over_the_tables_with_their_elements() {
 }
 
 /// Sends a frame by a tenant's end, as a program with the right to do so can.
-fn send_frame(netns: &Netns, words: &[&str]) {
+pub fn send_frame(netns: &Netns, words: &[&str]) {
     let script = include_str!("frame.py");
     let mut command = Command::new("python3");
     command.args(["-c", script]).args(words);

@@ -25,8 +25,17 @@ def arp():
     return struct.pack("!HHBBH", 1, 0x0800, 6, 4, 2) + claims + ether[:6] + socket.inet_aton(destination)
 
 
+def ipv6():
+    addresses = socket.inet_pton(socket.AF_INET6, source) + socket.inet_pton(socket.AF_INET6, destination)
+    length = 8 + 6
+    ports = struct.pack("!HHH", 4444, 5000, length)
+    check = checksum(addresses + struct.pack("!II", length, 17) + ports + b"\0\0forged")
+    return struct.pack("!IHBB", 6 << 28, length, 17, 64) + addresses + ports + struct.pack("!H", check) + b"forged"
+
+
 frame = {
     "ipv4": lambda: ether + struct.pack("!H", 0x0800) + ipv4(),
+    "ipv6": lambda: ether + struct.pack("!H", 0x86DD) + ipv6(),
     "vlan": lambda: ether + struct.pack("!HHH", 0x8100, 5, 0x0800) + ipv4(),
     "arp": lambda: ether + struct.pack("!H", 0x0806) + arp(),
 }[kind]()

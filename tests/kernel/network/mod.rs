@@ -10,6 +10,7 @@ mod ipv6;
 mod ipv6_watch;
 mod live;
 mod load;
+mod loopback;
 mod outside;
 mod probe;
 mod release;

@@ -158,6 +158,7 @@ async fn set_up(links: &Links, network: &NetworkPlan, index: u32) -> Result<(), 
     for subnet in network.subnets() {
         subnet::ensure(links, (network, subnet), index).await?;
     }
+    links.ensure_hub_from_loopback(network, index).await?;
     Ok(())
 }
 
@@ -258,6 +259,7 @@ pub(super) async fn mend(
             mended.push(subnet::name(subnet));
         }
     }
+    mended.extend(links.ensure_hub_from_loopback(network, index).await?);
     Ok((index, mended))
 }
 

@@ -94,6 +94,7 @@ impl Provisioner {
                 mended.push(format!("the neighbour entry of {address}"));
             }
         }
+        mended.extend(self.ensure_way_from_loopback(link, index).await?);
         if link.rate.inward.is_some() && rate::limit_inward(link)? {
             mended.push(format!("the rate of {name}"));
         }

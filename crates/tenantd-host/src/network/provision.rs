@@ -185,6 +185,7 @@ impl Provisioner {
             let routed = self.links.route_to(through, network, address, &link.tenant);
             routed.await?;
         }
+        self.ensure_way_from_loopback(link, made.index).await?;
         crash::point("network: routed", &link.mark);
         socket.set_up(network, link).await?;
         crash::point("network: tenant end up", &link.mark);
@@ -251,6 +252,7 @@ impl Provisioner {
             .links
             .raise_host_end(found.index, &self.network, link, port);
         raised.await?;
+        self.ensure_way_from_loopback(link, found.index).await?;
         let admit = |link: &LinkPlan| match &self.firewall {
             Some(firewall) => firewall.admit(link, found.index),
             None => Ok(()),

@@ -20,7 +20,7 @@ use super::refusal::{errno, refused};
 
 /// The mark of a route without a link: the number of the protocol, see `rtm_protocol` in rtnetlink(7), that no
 /// other program has registered.
-const PROTOCOL: RouteProtocol = RouteProtocol::Other(126);
+pub(super) const PROTOCOL: RouteProtocol = RouteProtocol::Other(126);
 
 /// Whether the firewall refuses these addresses instead of the kernel. In mode bridge tenants look for their neighbours
 /// by ARP, and the hub answers for what is routed, not for what is unreachable. In IPv6 they do not look for them.

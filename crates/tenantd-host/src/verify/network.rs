@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::io;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 use std::thread;
 
 use futures_util::{StreamExt, TryStreamExt};
@@ -18,7 +18,7 @@ use rtnetlink::packet_route::{AddressFamily, RouteNetlinkMessage};
 use rtnetlink::{Handle, RouteMessageBuilder};
 
 use super::Drift;
-use crate::network::rate;
+use crate::network::{is_reached_from_loopback, rate};
 use tenantd_core::plan::model::{EndPlan, LinkPlan, Mode, NetworkPlan};
 use tenantd_core::plan::rate::Rate;
 
@@ -170,7 +170,26 @@ async fn of_host(
         let found = neighbour(handle, way, address).await?;
         drifts.extend(Drift::between("neighbour", planned, found));
     }
+    if is_reached_from_loopback(link) && !has_loopback(handle, way).await? {
+        let planned = "::1 by the link, for published ports";
+        drifts.extend(Drift::between("route on the host", planned, "none"));
+    }
     Ok(drifts)
+}
+
+/// Whether what arrives by a link for `::1`, after its translation, is taken.
+async fn has_loopback(handle: &Handle, index: u32) -> Result<bool, rtnetlink::Error> {
+    let mut request: RouteMessage = RouteMessageBuilder::<IpAddr>::new().build();
+    request.header.address_family = AddressFamily::Inet6;
+    request.header.destination_prefix_length = 128;
+    request.attributes = vec![
+        RouteAttribute::Destination(RouteAddress::Inet6(Ipv6Addr::LOCALHOST)),
+        RouteAttribute::Iif(index),
+    ];
+    match handle.route().get(request).execute().try_next().await {
+        Err(error) if is(&error, libc::ENETUNREACH) || is(&error, libc::EHOSTUNREACH) => Ok(false),
+        found => found.map(|found| found.is_some()),
+    }
 }
 
 /// What the host has of a neighbour, in words.

@@ -51,8 +51,8 @@ pub(super) const HOST_SERVICES_OWN: &str =
 
 /// Of a tenant.
 pub(super) const PUBLISH: &str = "Ports of the host that lead to ports of the tenant: from outside, from the host, also by \
-     127.0.0.1, and from other tenants. Without an address, on all IPv4 addresses of the host; `[::]` \
-     stands for all of IPv6, except `::1`, which leads to no tenant. The tenant needs an address of the same family. Without \
+     127.0.0.1 and `[::1]`, and from other tenants. Without an address, on all IPv4 addresses of the host; `[::]` \
+     stands for all of IPv6. The tenant needs an address of the same family. Without \
      a protocol, TCP. A socket of tenantd holds the port of the host. A change takes effect with a \
      reload.";
 

@@ -1,7 +1,6 @@
 //! Reports traffic that cannot be allowed.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::{IpAddr, Ipv6Addr};
 
 use toml::Spanned;
 
@@ -92,17 +91,12 @@ fn sources(overrides: &Overrides, problems: &mut Problems) {
     }
 }
 
-/// Reports what a tenant publishes in a family of which it has no address, or on `::1`.
+/// Reports what a tenant publishes in a family of which it has no address.
 fn families(tenant: &Tenant, problems: &mut Problems) {
     let has = |is_ipv4| tenant.ips().any(|ip| ip.get_ref().is_ipv4() == is_ipv4);
     for publish in tenant.publish.iter().flat_map(Spanned::get_ref) {
         let (span, address) = (publish.span(), publish.get_ref().address);
-        if address == IpAddr::from(Ipv6Addr::LOCALHOST) {
-            problems
-                .report(&span, "a port cannot be published on ::1")
-                .note("the kernel forwards nothing that is sent from or to ::1")
-                .help("publish it on 127.0.0.1, or on another address of the host");
-        } else if tenant.ip.is_some() && !has(address.is_ipv4()) {
+        if tenant.ip.is_some() && !has(address.is_ipv4()) {
             let (family, other) = match address.is_ipv4() {
                 true => ("IPv4", "[::]:"),
                 false => ("IPv6", ""),

@@ -83,9 +83,13 @@ fn bridge(load: &Load, settings: Settings<'_>, program: &str) -> Option<Finding>
     let path = format!("net/bridge/bridge-nf-call-{program}");
     let is_on = settings.number(&path)? != 0;
     (is_on && load.published > 0).then(|| {
+        let loopback = match program {
+            "ip6tables" => ", and the host not by `[::1]`",
+            _ => "",
+        };
         let found = format!(
             "packets on the bridges of tenants pass through the rules of {program} before the bridge has read where \
-             they go: a tenant does not reach what another tenant on its bridge publishes. Docker needs this \
+             they go: a tenant does not reach what another tenant on its bridge publishes{loopback}. Docker needs this \
              setting: beside it, use `mode = \"routed\"`"
         );
         Finding::new(Grade::Weak, "bridges", found).fix(set(&path, 0))

@@ -217,10 +217,16 @@ impl Facts {
                 .in_set("self4", &[SOURCE4, DESTINATION4])
                 .source_to(gateway),
         ];
-        rules.extend(self.ipv6.map(|it| {
-            let itself = rule().ipv6().in_set("self6", &[SOURCE6, DESTINATION6]);
-            itself.source_to(&it.gateway.octets())
-        }));
+        rules.extend(
+            self.ipv6
+                .map(|it| {
+                    let itself = rule().ipv6().in_set("self6", &[SOURCE6, DESTINATION6]);
+                    let loopback = rule().ipv6().is(SOURCE6, &Ipv6Addr::LOCALHOST.octets());
+                    [loopback, itself].map(|rule| rule.source_to(&it.gateway.octets()))
+                })
+                .into_iter()
+                .flatten(),
+        );
         rules
     }
 }
@@ -338,16 +344,7 @@ fn publish() -> Vec<Rule> {
         to(rule().ipv4(), true, "pub4", &[DESTINATION4, L4PROTO, PORT]),
         to(rule().ipv6(), false, "pub6", &[DESTINATION6, L4PROTO, PORT]),
         to(rule().ipv4().for_local(), true, "any4", &local),
-        // The kernel sends nothing from its loopback address to others.
-        to(
-            rule()
-                .ipv6()
-                .differs(DESTINATION6, &Ipv6Addr::LOCALHOST.octets())
-                .for_local(),
-            false,
-            "any6",
-            &local,
-        ),
+        to(rule().ipv6().for_local(), false, "any6", &local),
     ]
 }
 

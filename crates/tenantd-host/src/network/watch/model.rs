@@ -13,6 +13,7 @@ use tenantd_core::plan::model::{LinkPlan, Mode, NetworkPlan};
 use super::wire::{self, Raw};
 use crate::network::family::{destination, local, neighbour_address, whole};
 use crate::network::link::{Found, outgoing};
+use crate::network::loopback::is_way;
 use crate::network::mend::{differences, is_permanent, table};
 use crate::network::rate;
 
@@ -282,7 +283,12 @@ impl Model {
         let address = network.filter(|it| it.prefix() == whole(it.ip()));
         let owner = address.and_then(|address| self.addresses.get(&address.ip()));
         let is_subnet = |network| self.network.subnets().any(|it| it == network);
-        if let Some(owner) = owner {
+        let from_loopback = to
+            .and_then(|to| self.part_of(to))
+            .filter(|_| to.is_some_and(|to| is_way(route, to)));
+        if let Some(part) = from_loopback {
+            suspects.push(part);
+        } else if let Some(owner) = owner {
             suspects.push(Part::Tenant(*owner));
         } else if network.is_some_and(is_subnet) || to == Some(self.hub) {
             suspects.push(Part::Hub);
