@@ -53,6 +53,7 @@ mod lookups;
 mod macs;
 mod magic_links;
 mod main_process;
+mod meter;
 mod more_time;
 mod mtu;
 mod names;

@@ -197,6 +197,13 @@ pub struct TenantStatus {
     /// The host's side of its network.
     #[serde(default)]
     pub network: NetworkState,
+    /// The path of its cgroup on the host, which counts what its processes use; null while it has none, and if an
+    /// earlier version answers.
+    #[serde(default)]
+    pub cgroup: Option<String>,
+    /// The name of its link on the host, which counts its bytes and packets; null as `cgroup`.
+    #[serde(default)]
+    pub link: Option<String>,
 }
 
 impl StateWord {

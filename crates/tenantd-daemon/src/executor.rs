@@ -35,6 +35,7 @@ mod claims;
 mod emptied;
 pub(crate) mod host;
 pub(crate) mod inventory;
+pub(crate) mod last_counters;
 pub(crate) mod launch;
 pub(crate) mod main_process;
 mod perform;

@@ -28,6 +28,7 @@ use tenantd_host::runtime::{self, Named};
 use tenantd_host::{fifo, hosts_folder, process};
 
 use crate::executor::host::{Host, blocking};
+use crate::executor::last_counters;
 use crate::recovery::Recovery;
 
 pub use alone::{Extent, alone};
@@ -252,7 +253,10 @@ impl Collector<'_> {
             crash::point("gc: name taken", tenant.as_str());
         }
         if let Some(leaf) = self.tree.and_then(|tree| tree.found(tenant)) {
-            let done = taken(self.dry_run, || leaf.remove());
+            let done = taken(self.dry_run, || {
+                last_counters::keep_now(self.app, tenant, Some(leaf.path()));
+                leaf.remove()
+            });
             residue.push(outcome(ResidueKind::Cgroup, &leaf.path().display(), done));
             crash::point("gc: cgroup taken", tenant.as_str());
         }

@@ -28,6 +28,7 @@
 //! | [`want`] | errors that pass, since the host lacks something for now |
 //! | [`scratch`] | a copy of the host in which nothing that is written stays |
 //! | [`sealed`] | a copy of this program that nobody can change |
+//! | [`counters`] | what tenants have used, as the kernel counts it |
 //! | [`crash`] | points at which a test kills the process |
 //!
 //! All `unsafe` code of tenantd is in [`launch`].
@@ -37,6 +38,7 @@ pub mod cgroup;
 pub mod children;
 pub mod claim;
 pub mod closer;
+pub mod counters;
 pub mod crash;
 pub mod datastore;
 pub mod doctor;

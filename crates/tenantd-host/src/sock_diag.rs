@@ -9,12 +9,12 @@ const BY_FAMILY: u16 = 20;
 const DESTROY: u16 = 21;
 
 /// `NLM_F_REQUEST | NLM_F_DUMP`, and `NLM_F_REQUEST | NLM_F_ACK`.
-const DUMP: u16 = 0x301;
+pub(crate) const DUMP: u16 = 0x301;
 const ACKNOWLEDGED: u16 = 0x005;
 
 /// `NLMSG_ERROR` and `NLMSG_DONE`.
-const ERROR: u16 = 2;
-const DONE: u16 = 3;
+pub(crate) const ERROR: u16 = 2;
+pub(crate) const DONE: u16 = 3;
 
 /// The lengths of `struct nlmsghdr`, and of it with a `struct inet_diag_req_v2`.
 const HEADER: usize = 16;
@@ -106,7 +106,7 @@ fn request((kind, flags): (u16, u16), which: Sockets<'_>) -> Vec<u8> {
 }
 
 /// The first message of a datagram: its kind, its contents, and what follows.
-fn first(datagram: &[u8]) -> Option<(u16, &[u8], &[u8])> {
+pub(crate) fn first(datagram: &[u8]) -> Option<(u16, &[u8], &[u8])> {
     let length = u32::from_ne_bytes(datagram.get(..4)?.try_into().ok()?) as usize;
     let kind = u16::from_ne_bytes(datagram.get(4..6)?.try_into().ok()?);
     let message = datagram.get(HEADER..length)?;
@@ -115,7 +115,7 @@ fn first(datagram: &[u8]) -> Option<(u16, &[u8], &[u8])> {
 }
 
 /// The error of an answer; that with number 0 means that it was done.
-fn answer(message: &[u8]) -> io::Error {
+pub(crate) fn answer(message: &[u8]) -> io::Error {
     let number = message.get(..4).and_then(|it| it.try_into().ok());
     io::Error::from_raw_os_error(number.map_or(libc::EBADMSG, i32::from_ne_bytes).abs())
 }

@@ -83,6 +83,8 @@ fn status(app: &AppName, tenants: &[TenantName]) -> AppStatus {
         confined: None,
         offline: None,
         network: NetworkState::default(),
+        cgroup: Some("/sys/fs/cgroup/tenantd/wiki/acme".to_owned()),
+        link: Some("td0123456789ab".to_owned()),
     };
     AppStatus {
         app: app.clone(),

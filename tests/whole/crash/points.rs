@@ -85,6 +85,7 @@ points! {
 
     release_claim_proved: "release: claim proved", Stopping;
     release_nobody_left: "release: nobody left", Stopping;
+    release_counters_kept: "release: counters kept", Stopping;
     release_namespace_let_go: "release: namespace let go", Stopping;
     release_network_gone: "release: network gone", Stopping;
     release_name_taken: "release: name taken", Stopping;

@@ -39,6 +39,8 @@ impl TenantStatus {
             confined: None,
             offline: None,
             network: super::NetworkState::default(),
+            cgroup: None,
+            link: None,
         }
     }
 }

@@ -283,6 +283,7 @@ impl Host {
         let tree = self.cgroups.as_ref().map(|cgroups| &cgroups.tree);
         let leaf = tree.and_then(|tree| tree.found(&plan.name));
         prove_ended(&self.app, plan, leaf.as_ref()).await?;
+        self.keep_counters(plan, leaf.as_ref()).await;
         let failures = self.remove_resources(plan, leaf.as_ref()).await;
         failures.into_iter().next().map_or(Ok(()), Err)
     }
@@ -308,6 +309,7 @@ impl Host {
             return Err((why, provisioned));
         }
         crash::point("release: nobody left", plan.name.as_str());
+        self.keep_counters(plan, provisioned.leaf.as_ref()).await;
         if let Err(why) = self.let_go(plan).await {
             return Err((why, provisioned));
         }

@@ -17,7 +17,7 @@ use tenantd_host::network::residue::Marked;
 use tenantd_host::{fifo, process};
 
 use crate::executor::host::{self, blocking, take_name};
-use crate::executor::visitors;
+use crate::executor::{last_counters, visitors};
 use crate::recovery::Recovery;
 use crate::state_file::slots::Previous;
 
@@ -91,7 +91,7 @@ async fn end_processes(
     netns: Option<u64>,
 ) -> Result<(), Failure> {
     match (tree.and_then(|tree| tree.found(tenant)), netns) {
-        (Some(leaf), _) => end_leaf(&leaf).await?,
+        (Some(leaf), _) => end_leaf(app, &leaf).await?,
         // Its supervisor used no cgroup for it, or one that this one cannot find.
         (None, Some(netns)) => end_netns(netns).await?,
         (None, None) if tree.is_none() => has_no_link(app, tenant).await?,
@@ -120,7 +120,7 @@ async fn has_no_link(app: &AppName, tenant: &TenantName) -> Result<(), Failure> 
     Err(Failure::detail(Stage::End, link.name.as_str(), why))
 }
 
-async fn end_leaf(leaf: &Leaf) -> Result<(), Failure> {
+async fn end_leaf(app: &AppName, leaf: &Leaf) -> Result<(), Failure> {
     leaf.signal(libc::SIGTERM)?;
     leaf.resume()?;
     if !empties(leaf, GRACE).await? {
@@ -139,6 +139,7 @@ async fn end_leaf(leaf: &Leaf) -> Result<(), Failure> {
         }
     }
     visitors::end(leaf).await?;
+    last_counters::keep(app, leaf.tenant(), Some(leaf)).await;
     leaf.remove()
 }
 

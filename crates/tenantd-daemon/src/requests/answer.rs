@@ -123,10 +123,8 @@ impl<'a> Tenants<'a> {
         let entry = self.executor.inventory().get(&view.name)?;
         let running = entry.running.as_ref();
         let main = running.and_then(Running::found_main);
-        let process = match main {
-            Some((main, _)) => Some(main),
-            None => running.and_then(|run| run.process.as_ref()),
-        };
+        let first = running.and_then(|run| run.process.as_ref());
+        let process = main.map(|(main, _)| main).or(first);
         let phase = wire::Phase::of(view.state);
         // The command before it is not the program.
         let process = process.filter(|_| running.is_some_and(|run| run.phase == Phase::Main));
@@ -175,6 +173,8 @@ impl<'a> Tenants<'a> {
             confined: self.confined(entry),
             offline,
             network: self.seen.drifts.of_tenant(&view.name),
+            cgroup: cgroup(entry),
+            link: link(entry),
             name: view.name,
         })
     }
@@ -343,6 +343,20 @@ fn killed(forced: &ForcedKill) -> wire::Killed {
         count: processes.map(|it| it.count),
         processes: processes.map_or_else(Vec::new, |it| it.named.clone()),
     }
+}
+
+/// The path of its cgroup, if it has one.
+fn cgroup(entry: &Entry) -> Option<String> {
+    let leaf = entry.provisioned.as_ref()?.leaf.as_ref()?;
+    Some(leaf.path().display().to_string())
+}
+
+/// The name of its link on the host, if it has one.
+fn link(entry: &Entry) -> Option<String> {
+    let provisioned = entry.provisioned.as_ref()?;
+    provisioned
+        .has_netns
+        .then(|| entry.plan.link.host.name.to_string())
 }
 
 fn failure(why: Option<Why>) -> Option<tenantd_core::stage::Failure> {

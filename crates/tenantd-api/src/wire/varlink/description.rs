@@ -61,6 +61,8 @@ pub struct TenantStatus {
     confined: Option<String>,
     offline: Option<Offline>,
     network: Option<NetworkState>,
+    cgroup: Option<String>,
+    link: Option<String>,
 }
 
 /// How often something on the host was different from the plan and was corrected, and what could not be.
