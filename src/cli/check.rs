@@ -118,6 +118,7 @@ fn examine(plan: &Plan, manifest: &Path) -> Vec<Finding> {
     findings.extend(doctor::names(plan));
     findings.extend(doctor::mtu(plan));
     findings.extend(doctor::tables(plan));
+    findings.extend(doctor::total(plan));
     findings.extend(survey::examine(plan));
     findings.extend(learned::examine(plan, manifest));
     findings

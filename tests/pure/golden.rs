@@ -255,6 +255,7 @@ fn the_json_of_a_plan_has_the_keys_of_the_manifest() {
     let plan = read("full.toml", text.to_owned()).unwrap();
     let json = plan::data::plan(&plan);
     let tenant = &json["tenants"][0];
+    assert_eq!(json["total"]["pids"]["max"], 10_000);
     // A tenant is ready by one of these; `arguments` are part of `command`; a datastore has only
     // the folder that is made.
     // `uids` says which numbers are recorded for `user`; `uid` and `gid` of a datastore are those of `owner`, which
@@ -269,6 +270,8 @@ fn the_json_of_a_plan_has_the_keys_of_the_manifest() {
         "uids",
         "owner",
         "seen_as",
+        // Beside the tenants.
+        "total",
     ];
     for (table, object) in [
         (Table::App, tenant),

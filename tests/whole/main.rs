@@ -46,6 +46,7 @@ mod kill;
 mod leak_test;
 mod learn;
 mod lid;
+mod limited;
 mod limits;
 mod lines;
 mod log_files;

@@ -18,6 +18,7 @@
 #![forbid(unsafe_code)]
 
 pub mod capability;
+pub mod cgroup;
 #[cfg(any(test, fuzzing))]
 pub mod fuzzing;
 pub mod layout;

@@ -37,6 +37,7 @@ pub(crate) mod host;
 pub(crate) mod inventory;
 pub(crate) mod last_counters;
 pub(crate) mod launch;
+mod limiting;
 pub(crate) mod main_process;
 mod perform;
 mod phases;

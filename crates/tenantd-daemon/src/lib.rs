@@ -341,7 +341,10 @@ impl Daemon {
                 subscriptions.publish_changed(&tenant, tenants);
             }
             Input::Network(network) => self.executor.host().network.exchange(*network),
-            Input::Control(control) => self.requests.set_readers(&control),
+            Input::Control(control) => {
+                self.requests.set_readers(&control);
+                self.executor.host().change_total(&control.total);
+            }
             Input::Drain => {
                 self.executor.pause();
                 self.readiness.pause();

@@ -8,6 +8,7 @@
 mod control;
 mod threads;
 
+use std::cell::RefCell;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -182,7 +183,6 @@ async fn open(
     crash::point("begin: sockets bound", "");
     let logs = open_logs(app, logs_go_to)?;
     let (cgroups, network, notes) = open_host(&plan).await?;
-    crash::point("begin: hub there", "");
     rollback::test();
     let (under_way, stretch) = (UnderWay::default(), Stretch::default());
     let (collector, wants) = match open_shared(app, &logs, &under_way).await {
@@ -202,6 +202,7 @@ async fn open(
         reporter: Reporter::new(reporter),
         under_way,
         descriptors,
+        total: RefCell::new(plan.control.total.clone()),
         templates: Arc::default(),
         stretch: stretch.clone(),
         unwanted: Unwanted::default(),
@@ -241,6 +242,7 @@ async fn recover(
     plans: Vec<Arc<TenantPlan>>,
     previous: Previous,
 ) {
+    daemon.executor.host().limit_all();
     let parts = (
         &mut daemon.supervisor,
         &mut daemon.state_file,
@@ -308,7 +310,10 @@ async fn open_host(
     let cgroups = find_cgroups(&plan.app)?;
     let (noted, notes) = mpsc::unbounded_channel();
     match Network::open_noting(plan.network.clone(), noted).await {
-        Ok(network) => Ok((cgroups, network, notes)),
+        Ok(network) => {
+            crash::point("begin: hub there", "");
+            Ok((cgroups, network, notes))
+        }
         Err(why) => {
             let tidied = cgroups.map_or(Ok(()), |Cgroups { tree, .. }| tree.remove());
             Err(also(why.into(), tidied.err()))

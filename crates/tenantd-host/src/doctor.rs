@@ -11,6 +11,7 @@ mod room;
 mod settings;
 mod sockets;
 mod tables;
+mod total;
 mod uids;
 mod wall;
 
@@ -37,6 +38,7 @@ pub use room::too_many;
 pub use settings::{Load, link_programs, network, settings};
 pub use sockets::sockets;
 pub use tables::tables;
+pub use total::total;
 pub use uids::uids;
 pub use wall::{Unconfined, of_host, wall};
 

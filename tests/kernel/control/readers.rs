@@ -37,6 +37,7 @@ fn readers_of(groups: &[u32]) -> Grants {
         gid: *gid,
     };
     Grants::from(&ControlPlan {
+        total: Default::default(),
         readers: groups.iter().map(reader).collect(),
         operators: Vec::new(),
     })

@@ -81,6 +81,7 @@ impl Bench {
                 hidden: ["/var/lib/tenantd".into()].into(),
                 files: Default::default(),
                 limits: Default::default(),
+                group: Default::default(),
                 process: Default::default(),
                 wall: Default::default(),
                 commands: Default::default(),

@@ -57,6 +57,7 @@ points! {
 
     launch_record_half_made: "claim: written", Cold;
     launch_claimed: "launch: claimed", Cold;
+    launch_limits_set: "launch: limits set", Cold;
     launch_before_the_clone: "launch: before the clone", Cold;
     launch_cloned: "launch: cloned", Cold;
     launch_process_half_recorded: "claim: written", Cold, 2;

@@ -1,5 +1,7 @@
 //! Renders the reference as a document for people and as a JSON schema for editors.
 
+mod cgroup;
+
 use std::fmt::Write;
 
 use serde_json::{Map, Value, json};
@@ -110,6 +112,7 @@ pub fn kind_words(kind: Kind) -> String {
             "a string of three or four octal digits".to_owned()
         }
         Kind::Limit { measure, min } => limit_words(measure, min),
+        Kind::Group(form) => cgroup::words(form).to_owned(),
         Kind::Size { min } => {
             let min = Bound::Number(min).shown(Measure::Bytes);
             format!("a size such as `\"64 MiB\"`, at least {min}")
@@ -301,14 +304,13 @@ fn kind_schema(kind: Kind) -> Value {
             "type": "array", "items": { "type": ["string", "integer"] },
         }),
         Kind::Flag => json!({ "type": "boolean" }),
-        Kind::Count { min, max } => json!({
-            "type": "integer", "minimum": min, "maximum": max,
-        }),
+        Kind::Count { min, max } => json!({ "type": "integer", "minimum": min, "maximum": max }),
         Kind::Integer { min, max } => json!({
             "type": "integer", "minimum": min, "maximum": max,
         }),
         Kind::Umask => json!({ "type": "string", "pattern": "^[0-7]?[0-7]{3}$" }),
         Kind::Limit { measure, min } => limit_schema(measure, min),
+        Kind::Group(form) => cgroup::schema(form),
         Kind::Size { min } => size_schema(min),
         Kind::Permissions => json!({ "type": "string", "pattern": "^[0-7]?[0-7]{3,4}$" }),
         Kind::Choice(words) => json!({ "enum": words }),

@@ -214,7 +214,7 @@ fn bound(at: At<'_, '_>, measure: Measure, text: &str, problems: &mut Problems) 
 }
 
 /// Parses a number of bytes, or a number with one of the [`UNITS`].
-fn size(text: &str) -> Option<u64> {
+pub(super) fn size(text: &str) -> Option<u64> {
     let digits = text.trim_start_matches(|c: char| c.is_ascii_digit());
     let (number, unit) = text.split_at(text.len() - digits.len());
     let number: u64 = number.parse().ok()?;
@@ -224,6 +224,11 @@ fn size(text: &str) -> Option<u64> {
         _ => UNITS.iter().find(|(name, _)| *name == unit)?.1,
     };
     number.checked_mul(size)
+}
+
+/// Suggests a correction of a size.
+pub(super) fn near_size(text: &str) -> Option<String> {
+    near(text, Measure::Bytes)
 }
 
 /// Suggests a correction for other spellings of "unlimited" and for units of other programs.

@@ -10,7 +10,7 @@ use ipnetwork::{Ipv4Network, Ipv6Network};
 use toml::Spanned;
 
 use super::free::Free;
-use super::limit::{Limit, Size};
+use super::limit::Size;
 use super::problem::Span;
 use super::process::{Integer, Umask};
 use super::read::Reader;
@@ -97,6 +97,10 @@ macro_rules! tables {
     )* };
 }
 
+mod limits;
+
+pub use limits::{Cpu, Io, Limits, Memory, Pids, Total};
+
 tables! {
     /// `[app]` with its tables.
     App in App {
@@ -127,6 +131,7 @@ tables! {
         alive: Alive,
         reload: Reload,
         limits: Limits,
+        total: Total,
         process: Process,
         sysctls: Known<Sysctls>,
         wall: Wall,
@@ -231,13 +236,6 @@ tables! {
         signal: Known<Signal>,
         command: Known<Argv>,
         within: Known<Duration>,
-    }
-
-    /// `limits`, of the application, of `[defaults]` or of a tenant.
-    Limits in Limits {
-        open_files: Known<Limit>,
-        core: Known<Limit>,
-        locked_memory: Known<Limit>,
     }
 
     /// `process`, of the application, of `[defaults]` or of a tenant.

@@ -264,7 +264,10 @@ impl<'v, 's> Reader<'_, 'v, 's> {
                 format!("the process attributes of tenant {name}")
             }
             (_, Owner::Tenant(name)) => format!("the limits of tenant {name}"),
-            (Table::Limits, Owner::Defaults) => "[defaults.limits]".to_owned(),
+            (
+                Table::Limits | Table::Memory | Table::Cpu | Table::Io | Table::Pids,
+                Owner::Defaults,
+            ) => "[defaults.limits]".to_owned(),
             (Table::Process, Owner::Defaults) => "[defaults.process]".to_owned(),
             (Table::Folder, _) => "the folder".to_owned(),
             (Table::Private, _) => "the private folder".to_owned(),

@@ -7,6 +7,7 @@ mod app;
 mod control;
 mod key;
 mod kind;
+mod limits;
 mod names;
 mod network;
 mod program;

@@ -3,6 +3,7 @@
 use toml::de::DeValue;
 
 use super::alias;
+use super::limit::near_size;
 use super::reference::{Key, Kind, Table};
 
 /// An unknown name within this edit distance of a key is taken for a misspelling of it.
@@ -71,6 +72,9 @@ pub(super) fn retyped(key: &Key, value: &DeValue<'_>) -> Option<String> {
         (Kind::Table(table), text, number) => {
             let inner = inner(table, text.is_some())?;
             let written = match (text, number) {
+                (Some(text), _) if table == Table::Memory => {
+                    format!("\"{}\"", near_size(text).unwrap_or(text.to_owned()))
+                }
                 (Some(text), _) => format!("\"{text}\""),
                 (None, Some(number)) => number.to_owned(),
                 (None, None) => return None,
@@ -97,6 +101,8 @@ fn inner(table: Table, is_text: bool) -> Option<&'static str> {
         (Table::Restart, true) => Some("when"),
         (Table::Ready, false) => Some("tcp"),
         (Table::Limits, false) => Some("open_files"),
+        (Table::Memory, _) | (Table::Pids, false) => Some("max"),
+        (Table::Cpu, _) => Some("quota"),
         _ => None,
     }
 }

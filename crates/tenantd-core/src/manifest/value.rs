@@ -1,6 +1,7 @@
 //! The types of values that a key can have, and how each is decoded from TOML.
 
 mod address;
+mod cgroup;
 mod exits;
 mod guard;
 mod mac;

@@ -242,6 +242,7 @@ impl Parts<'_> {
             hidden: Arc::clone(&self.hidden),
             files: last.files.keep(files),
             limits: limits::of(self.manifest, tenant),
+            group: last.group.keep(limits::group(self.manifest, tenant)),
             process: process::of(self.manifest, tenant),
             wall: wall::of(&self.manifest.app.wall),
             commands,

@@ -6,6 +6,7 @@ use toml::Spanned;
 
 use super::facts::HostFacts;
 use super::identity::find_group;
+use super::limits;
 use super::model::{ControlPlan, Operator, Reader};
 use crate::manifest::problem::Problems;
 use crate::manifest::raw::{self, Manifest, Tenant};
@@ -42,6 +43,7 @@ pub(super) fn control(
     complete.then_some(ControlPlan {
         readers: readers.into_values().collect(),
         operators: merged(operators?),
+        total: limits::total(manifest),
     })
 }
 

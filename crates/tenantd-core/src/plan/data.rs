@@ -21,6 +21,7 @@ use super::model::{
     RestartPolicy, StopSignal, SuccessExit, TenantPlan, ViewPlan,
 };
 use super::reload::AppReload;
+use crate::cgroup::GroupLimits;
 use crate::name::AppName;
 use files::{file, folder};
 
@@ -53,6 +54,7 @@ pub fn plan(plan: &Plan) -> Value {
         "app": app,
         "network": self::network(network),
         "control": control::control(control),
+        "total": super::limits::group_data(&control.total),
         "tenants": tenants.iter().map(tenant).collect::<Vec<_>>(),
     })
 }
@@ -165,6 +167,7 @@ fn launch(launch: &LaunchPlan) -> Map<String, Value> {
         hidden,
         files,
         limits,
+        group,
         process,
         wall,
         commands: _,
@@ -201,13 +204,13 @@ fn launch(launch: &LaunchPlan) -> Map<String, Value> {
         ("private", super::view::private_data(private, view)),
         ("hidden", json!(&**hidden)),
         ("files", files.iter().map(file).collect()),
-        ("limits", self::limits(limits)),
+        ("limits", self::limits(limits, group)),
         ("process", super::process::data(process)),
         ("wall", super::wall::data(wall)),
     ])
 }
 
-fn limits(limits: &Limits) -> Value {
+fn limits(limits: &Limits, group: &GroupLimits) -> Value {
     let Limits {
         open_files,
         core,
@@ -219,10 +222,12 @@ fn limits(limits: &Limits) -> Value {
         ("locked_memory", locked_memory),
     ];
     let set = set.into_iter().filter(|(_, limit)| limit.is_some());
-    Value::Object(
-        set.map(|(key, limit)| (key.to_owned(), json!(limit)))
-            .collect(),
-    )
+    let set = set.map(|(key, limit)| (key.to_owned(), json!(limit)));
+    let Value::Object(mut whole) = super::limits::group_data(group) else {
+        return Value::Null;
+    };
+    whole.extend(set);
+    Value::Object(whole)
 }
 
 fn policy(policy: &Policy) -> Map<String, Value> {

@@ -93,7 +93,11 @@ pub fn shared(app: &AppName, network: &NetworkPlan, control: &ControlPlan, see: 
     see(renews(Later("mark"), "mark", mark));
     see(renews(Later("mtu"), "mtu", mtu));
     see(renews(Later("firewall"), "firewall", firewall).default_is(*firewall == Firewall::On));
-    let ControlPlan { readers, operators } = control;
+    let ControlPlan {
+        readers,
+        operators,
+        total,
+    } = control;
     for Reader { group, gid } in readers {
         see(admits(Later("read by"), "read by", gid).item(group));
     }
@@ -101,6 +105,7 @@ pub fn shared(app: &AppName, network: &NetworkPlan, control: &ControlPlan, see: 
         let (name, text) = (operator.name(), operator.text());
         see(admits(Later("operators"), "operators", &text).item(&name));
     }
+    super::limits::group_fields(total, "total", see);
 }
 
 /// Visits the fields of a tenant.
@@ -190,6 +195,7 @@ fn launch(launch: &LaunchPlan, see: See<'_>) {
         // With the datastore, in which they may lie.
         files: _,
         limits,
+        group,
         process,
         wall,
         commands,
@@ -222,6 +228,7 @@ fn launch(launch: &LaunchPlan, see: See<'_>) {
         see(field.leaving(Takes::Live(Touches::Nothing)));
     }
     self::limits(limits, see);
+    super::limits::group_fields(group, "limit", see);
     super::process::fields(process, see);
     super::wall::fields(wall, see);
     phases::commands(commands, identity, see);

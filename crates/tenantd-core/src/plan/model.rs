@@ -25,6 +25,7 @@ use super::reload::AppReload;
 pub use super::success::{StopSignal, SuccessExit};
 pub use super::traffic::{Firewall, TrafficPlan};
 pub use super::wall::WallPlan;
+pub use crate::cgroup::GroupLimits;
 pub use crate::manifest::limit::{Bound, Limit, Measure};
 use crate::name::{AppName, TenantName};
 pub use control::{ControlPlan, Operator, Reader};
@@ -226,6 +227,8 @@ pub struct LaunchPlan {
     pub files: Arc<Vec<FilePlan>>,
     /// Resource limits of each process. Changes are applied to running processes.
     pub limits: Limits,
+    /// Limits of its cgroup. Changes are written to it while the tenant runs.
+    pub group: Arc<GroupLimits>,
     /// Attributes of the first process, which others inherit.
     pub process: ProcessAttributes,
     /// What separates its processes from others.

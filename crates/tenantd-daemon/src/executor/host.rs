@@ -7,6 +7,7 @@ mod ends;
 mod tests;
 mod traffic;
 
+use std::cell::RefCell;
 use std::io;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -15,6 +16,7 @@ use rustix::process::Rlimit;
 use tokio::task::spawn_local;
 
 use tenantd_api::wire::LogPlace;
+use tenantd_core::cgroup::GroupLimits;
 use tenantd_core::name::{AppName, TenantName};
 use tenantd_core::plan::model::TenantPlan;
 use tenantd_core::stage::{Failure, Stage};
@@ -59,6 +61,8 @@ pub(crate) struct Host {
     pub(crate) under_way: UnderWay,
     /// The limit on open descriptors of a tenant, see [`tenantd_host::limits`].
     pub(crate) descriptors: Rlimit,
+    /// The limits of all tenants together.
+    pub(crate) total: RefCell<GroupLimits>,
     /// The mounts that all launches share.
     pub(crate) templates: Arc<MountTemplates>,
     pub(crate) stretch: Stretch,
@@ -343,7 +347,9 @@ impl Host {
         self.spawn(async move {
             let tenant = plan.name.clone();
             let descriptors = host.descriptors;
+            let limiter = host.limiter();
             let applied = blocking_change(move || {
+                limiter.limit(provisioned.leaf.as_ref(), &plan.launch.group)?;
                 let target = limits::Target {
                     leaf: provisioned.leaf.as_ref(),
                     netns: provisioned.inode,

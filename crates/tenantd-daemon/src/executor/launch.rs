@@ -108,7 +108,7 @@ impl Host {
             self.notices_of(plan, launch)?;
         }
         let (templates, namespaces) = (Arc::clone(&self.templates), Arc::clone(&self.netns));
-        let ordered = Arc::clone(plan);
+        let (ordered, limiter) = (Arc::clone(plan), self.limiter());
         let (program, child) = blocking(move || {
             // Before the launch: a file that is replaced meanwhile then counts as older, never as
             // current, and costs at most a restart. If the file cannot be read, the launch fails
@@ -118,6 +118,8 @@ impl Host {
                 // `status` compares that of the program only.
                 Phase::Init | Phase::Before | Phase::Offline => None,
             };
+            limiter.limit(provisioned.leaf.as_ref(), &ordered.launch.group)?;
+            crash::point("launch: limits set", ordered.name.as_str());
             let netns = open_netns(&namespaces, &ordered.name, &provisioned)?;
             let made = (&netns, provisioned.leaf.as_ref());
             let child = order(&app, &ordered, made, &templates, (descriptors, phase))?;

@@ -25,7 +25,7 @@ use tenantd_host::claim::Key;
 use tenantd_host::launch::ready_fd::ReadyFd;
 use tenantd_host::netns::Netns;
 use tenantd_host::process::{self, Ended};
-use tenantd_host::{crash, fifo, limits};
+use tenantd_host::{crash, fifo};
 
 use crate::clock;
 use crate::executor::exit;
@@ -261,7 +261,7 @@ impl Recovery {
 
     /// Whether the kernel confirms that all live settings of a running launch are as planned.
     fn is_applied(&self, plan: &TenantPlan, leaf: Option<&Leaf>) -> bool {
-        limits::is_applied(leaf, &plan.launch.limits).unwrap_or_else(|failure| {
+        self.host.is_limited(plan, leaf).unwrap_or_else(|failure| {
             tracing::warn!(tenant = %plan.name, "{failure}");
             false
         })

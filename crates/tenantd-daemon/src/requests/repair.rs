@@ -55,12 +55,14 @@ pub(super) fn begin(
     let targets: Vec<Target> = names.iter().filter_map(target).collect();
     let host = tenants.executor.host();
     let (network, descriptors) = (host.network.clone(), host.descriptors);
+    let limiter = host.limiter();
     host.spawn(async move {
         let shared = network.restore().await.err().map(|why| why.to_string());
         let mut all = Vec::with_capacity(targets.len());
         for target in targets {
             let tenant = target.plan.name.clone();
             let of_network = repair_network(&network, &target).await.err();
+            let limiter = limiter.clone();
             let of_limits = blocking_change(move || {
                 let Target {
                     plan, provisioned, ..
@@ -70,6 +72,7 @@ pub(super) fn begin(
                     netns: provisioned.inode,
                     label: plan.name.as_str(),
                 };
+                limiter.limit(provisioned.leaf.as_ref(), &plan.launch.group)?;
                 limits::apply(target, &plan.launch.limits, descriptors)
             });
             let of_limits = of_limits.await.err();

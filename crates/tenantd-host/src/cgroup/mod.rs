@@ -4,12 +4,14 @@
 //! The program and the commands of `exec`, its visitors, are in two cgroups below the leaf: a visitor
 //! does not keep the program from ending.
 //!
-//! A [`Leaf`] keeps its path and no descriptor, to need few descriptors per tenant. tenantd enables
-//! no controllers and sets no cgroup limits.
+//! A [`Leaf`] keeps its path and no descriptor, to need few descriptors per tenant. Controllers are
+//! enabled, and limits set, only where the plan has limits, see [`Limiter`].
 
+mod differences;
 mod escaped;
 mod folders;
 mod leaf;
+mod limits;
 pub mod scratch;
 mod visitors;
 mod watch;
@@ -28,6 +30,7 @@ use tenantd_core::stage::{Failure, Stage};
 use super::runtime::{Named, tenants_in};
 
 pub use leaf::Leaf;
+pub use limits::{Limiter, can_limit};
 pub use visitors::begin_visit;
 pub use watch::Watch;
 

@@ -21,6 +21,7 @@ use super::report::{self, Names, Outcome};
 use super::spec::Spec;
 use super::templates::MountTemplates;
 use super::view;
+use crate::cgroup;
 use crate::datastore::{init, rehearsal};
 use crate::process::{self, Ended};
 use tenantd_core::name::AppName;
@@ -130,6 +131,7 @@ pub fn rehearse_all<'a>(
     for plan in tenants {
         let is_alike = launched.is_some_and(|other| is_alike(other, plan));
         let known = rehearsal::claim(app, &plan.name, &plan.datastore);
+        let known = known.and_then(|()| cgroup::can_limit(&plan.launch.group));
         let rehearsed = known.and_then(|()| match is_alike {
             true => rehearsal::shown(&plan.datastore)
                 .and_then(|_| idmap::rehearse(&plan.datastore))

@@ -1,6 +1,6 @@
 //! One key of the reference.
 
-use super::{Kind, Table, program, tenants};
+use super::{Kind, Table, limits, program, tenants};
 
 /// What applies if a key is not set.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,7 +39,10 @@ impl Key {
 
     /// Every key, by table, in the order of the reference.
     pub fn all() -> impl Iterator<Item = &'static Key> {
-        program::KEYS.iter().chain(tenants::KEYS)
+        program::KEYS
+            .iter()
+            .chain(tenants::KEYS)
+            .chain(limits::KEYS)
     }
 
     /// Returns the first key with this name in any table.

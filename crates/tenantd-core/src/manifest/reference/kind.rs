@@ -1,6 +1,7 @@
 //! The types of values.
 
 use super::Table;
+use crate::cgroup::Form;
 use crate::manifest::limit::Measure;
 use crate::manifest::template::Slot;
 
@@ -83,6 +84,8 @@ pub enum Kind {
         /// The minimum of the soft limit.
         min: u64,
     },
+    /// A limit of a cgroup.
+    Group(Form),
     /// A number of bytes, at least `min`.
     Size {
         /// The minimum.

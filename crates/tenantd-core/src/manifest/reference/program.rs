@@ -79,6 +79,8 @@ keys! {
             "How the program is made to read its configuration again, see [app.reload].";
         "limits", Kind::Table(Table::Limits), Value("{}"), "{ open_files = 65536 }",
             "Resource limits of its processes, see [app.limits].";
+        "total", Kind::Table(Table::Total), Value("{}"), "{ memory = { max = \"8 GiB\" } }",
+            "Limits of all tenants together, see [app.total].";
         "process", Kind::Table(Table::Process), Value("{}"), "{ umask = \"0027\" }",
             "Attributes of its processes, see [app.process].";
         "sysctls", Kind::Sysctls, Value("{}"), "{ \"net.core.somaxconn\" = 8192 }",

@@ -33,6 +33,16 @@ pub enum Table {
     Reload,
     /// `[app.limits]`, `[defaults.limits]` and a tenant's `limits`.
     Limits,
+    /// `memory` in `limits` and in `[app.total]`.
+    Memory,
+    /// `cpu` in `limits` and in `[app.total]`.
+    Cpu,
+    /// `io` in `limits` and in `[app.total]`.
+    Io,
+    /// `pids` in `limits` and in `[app.total]`.
+    Pids,
+    /// `[app.total]`.
+    Total,
     /// `[app.process]`, `[defaults.process]` and a tenant's `process`.
     Process,
     /// `[app.wall]`.
@@ -86,6 +96,11 @@ impl Table {
         Table::Alive,
         Table::Reload,
         Table::Limits,
+        Table::Memory,
+        Table::Cpu,
+        Table::Io,
+        Table::Pids,
+        Table::Total,
         Table::Process,
         Table::Wall,
         Table::Network,
@@ -115,6 +130,11 @@ impl Table {
             Table::Alive => "[app.alive]",
             Table::Reload => "[app.reload]",
             Table::Limits => "[app.limits]",
+            Table::Memory => "[app.limits.memory]",
+            Table::Cpu => "[app.limits.cpu]",
+            Table::Io => "[app.limits.io]",
+            Table::Pids => "[app.limits.pids]",
+            Table::Total => "[app.total]",
             Table::Process => "[app.process]",
             Table::Wall => "[app.wall]",
             Table::Resolv => "[defaults.resolv]",
@@ -156,14 +176,12 @@ impl Table {
             }
             Table::Alive => ALIVE,
             Table::Reload => RELOAD,
-            Table::Limits => {
-                "Resource limits of each process of a tenant, see getrlimit(2). A single value \
-                 sets both the soft and the hard limit. A string such as `\"1024:65536\"` sets \
-                 the soft limit, which the program may raise itself, and the hard limit. \
-                 `\"unlimited\"` means no limit. `limits` in `[defaults]` and of a tenant override \
-                 these, one by one. A change is applied to running processes, without a restart. \
-                 A limit that is not set is inherited from tenantd, except that of core files."
-            }
+            Table::Limits => super::limits::LIMITS,
+            Table::Memory => super::limits::MEMORY,
+            Table::Cpu => super::limits::CPU,
+            Table::Io => super::limits::IO,
+            Table::Pids => super::limits::PIDS,
+            Table::Total => super::limits::TOTAL,
             Table::Process => {
                 "Attributes of the processes of a tenant. They are set at each start, so that a \
                  tenant is the same whatever started tenantd. `process` in `[defaults]` and of a \

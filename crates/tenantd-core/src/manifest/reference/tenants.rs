@@ -1,7 +1,8 @@
 //! The keys of what tenants have in common or of their own: limits, wall, network, control, defaults, tenants.
 
 use super::Fallback::{Derived, Required, Value};
-use super::{Fallback, Key, Kind, Table, control, keys, names, network, traffic, wall};
+use super::{Fallback, Key, Kind, Table, control, keys, limits, names, network, traffic, wall};
+use crate::cgroup::Form;
 use crate::manifest::limit::Measure;
 use crate::manifest::template::{ALL, OF_TENANT};
 use crate::rights::Right;
@@ -11,6 +12,7 @@ const BYTES: Kind = Kind::Limit {
     min: 0,
 };
 const INHERITED: Fallback = Derived("inherited from tenantd");
+const NO_LIMIT: Fallback = Derived("no limit");
 const OUTBOUND: Kind = Kind::Choice(&["none", "nat", "routed"]);
 const NONE: Fallback = Derived("none");
 const DEFAULTS: Fallback = Derived("that of [defaults]");
@@ -28,6 +30,15 @@ keys! {
         "locked_memory", BYTES, INHERITED, "\"64 MiB\"",
             "The maximum of memory that a process may lock into RAM (`RLIMIT_MEMLOCK`): bytes, or \
              a size such as `\"64 MiB\"`.";
+        "memory", Kind::Table(Table::Memory), Value("{}"), "{ max = \"512 MiB\" }",
+            "Memory of the tenant, see [app.limits.memory].";
+        "cpu", Kind::Table(Table::Cpu), Value("{}"), "{ quota = \"150 %\" }",
+            "Processor time of the tenant, see [app.limits.cpu].";
+        "io", Kind::Table(Table::Io), Value("{}"), "{ weight = 50 }",
+            "What the tenant reads from and writes to block devices, see [app.limits.io].";
+        "pids", Kind::Table(Table::Pids), Value("{}"), "{ max = 200 }",
+            "Processes of the tenant, see [app.limits.pids].";
+        "hugetlb", Kind::Group(Form::Pages), NO_LIMIT, "{ 2MB = \"64 MiB\" }", limits::HUGETLB;
     }
     Process {
         "umask", Kind::Umask, Derived("0022"), "\"0027\"",

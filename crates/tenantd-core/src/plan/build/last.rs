@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use crate::cgroup::GroupLimits;
 use crate::manifest::value::Sysctls;
 use crate::plan::model::{FilePlan, Identity, LaunchPlan, Policy, TrafficPlan};
 use crate::plan::names::NamesPlan;
@@ -21,6 +22,7 @@ pub(super) struct Last {
     pub(super) commands: Kept<Commands>,
     pub(super) visits: Kept<Vec<String>>,
     pub(super) identity: Kept<Identity>,
+    pub(super) group: Kept<GroupLimits>,
     pub(super) policy: Kept<Policy>,
     pub(super) traffic: Kept<TrafficPlan>,
     pub(super) names: Kept<NamesPlan>,

@@ -5,7 +5,12 @@ use serde_json::{Value, json};
 use crate::plan::model::{ControlPlan, Operator};
 
 pub(super) fn control(control: &ControlPlan) -> Value {
-    let ControlPlan { readers, operators } = control;
+    let ControlPlan {
+        readers,
+        operators,
+        // Beside it.
+        total: _,
+    } = control;
     let read: Vec<&str> = readers.iter().map(|one| one.group.as_str()).collect();
     let operators: Vec<Value> = operators.iter().map(operator).collect();
     json!({ "read": read, "operators": operators })

@@ -191,7 +191,11 @@ pub(in crate::plan) fn touches_nothing<'a>(
 }
 
 /// A resource limit of each process.
-pub(super) fn limits_processes<'a>(key: Key, label: &'static str, value: Value<'a>) -> Field<'a> {
+pub(in crate::plan) fn limits_processes<'a>(
+    key: Key,
+    label: &'static str,
+    value: Value<'a>,
+) -> Field<'a> {
     Field::new(key, label, value, Takes::Live(Touches::Processes))
 }
 

@@ -1,19 +1,22 @@
-//! Who may use the control socket.
+//! What a supervisor needs for all tenants, besides their network.
 
 use std::collections::BTreeSet;
 
 use serde::Serialize;
 
+use crate::cgroup::GroupLimits;
 use crate::name::TenantName;
 use crate::rights::Right;
 
-/// Who may use the control socket, besides root. A reload changes it live.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+/// Who may use the control socket, besides root, and what all tenants have together. A reload changes it live.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ControlPlan {
     /// The groups whose members may read the state, by number, without repetitions.
     pub readers: Vec<Reader>,
     /// The groups whose members may do more with tenants, in the order of the manifest.
     pub operators: Vec<Operator>,
+    /// Limits of the cgroup that has those of all tenants.
+    pub total: GroupLimits,
 }
 
 impl ControlPlan {

@@ -105,6 +105,7 @@ mod tests {
             tenants: (!some.is_empty()).then(|| tenants(some).into_iter().collect()),
         };
         Grants::from(&ControlPlan {
+            total: Default::default(),
             readers: vec![Reader {
                 group: "1".to_owned(),
                 gid: 1,

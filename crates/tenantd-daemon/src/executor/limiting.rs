@@ -1,0 +1,50 @@
+//! The limits of cgroups, as the host's tasks set them.
+
+use tenantd_core::cgroup::GroupLimits;
+use tenantd_core::plan::model::TenantPlan;
+use tenantd_core::stage::Failure;
+use tenantd_host::cgroup::{Leaf, Limiter};
+use tenantd_host::limits;
+
+use crate::executor::blocking::blocking_change;
+use crate::executor::host::Host;
+
+impl Host {
+    /// What sets the limits of a tenant.
+    pub(crate) fn limiter(&self) -> Limiter {
+        Limiter {
+            tree: self.cgroups.as_ref().map(|cgroups| cgroups.tree.clone()),
+            total: self.total.borrow().clone(),
+        }
+    }
+
+    /// Whether the kernel confirms all limits of a running tenant.
+    pub(crate) fn is_limited(
+        &self,
+        plan: &TenantPlan,
+        leaf: Option<&Leaf>,
+    ) -> Result<bool, Failure> {
+        let of_processes = limits::is_applied(leaf, &plan.launch.limits)?;
+        Ok(of_processes && self.limiter().is_limited(leaf, &plan.launch.group)?)
+    }
+
+    /// Has other limits of all tenants together, and sets them.
+    pub(crate) fn change_total(&self, total: &GroupLimits) {
+        self.total.replace(total.clone());
+        self.limit_all();
+    }
+
+    /// Sets the limits of all tenants together. A failure is logged; no program is started until they can be
+    /// set.
+    pub(crate) fn limit_all(&self) {
+        let (limiter, task) = (self.limiter(), self.under_way.begin());
+        self.spawn(async move {
+            if let Err(why) = blocking_change(move || limiter.limit_all()).await {
+                tracing::error!(
+                    "{why}: no tenant is started until the limits of [app.total] are set"
+                );
+            }
+            drop(task);
+        });
+    }
+}

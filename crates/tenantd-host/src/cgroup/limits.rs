@@ -1,0 +1,266 @@
+//! The limits of cgroups: those of a tenant's leaf, and of the folder of all leaves. What the kernel's files
+//! have is what counts: there is no other record of it.
+//!
+//! A limit of the leaf holds for its parts too, which have no files of controllers of their own. So the leaf
+//! may be limited while processes are in its parts, see "no internal processes" in cgroups(7).
+
+use std::fs;
+use std::io::Error;
+use std::path::Path;
+
+use super::differences::{Difference, differences};
+use super::{Leaf, Tree, mounted};
+use tenantd_core::cgroup::{GroupLimits, Named};
+use tenantd_core::stage::{Failure, Stage};
+
+/// Sets the limits of tenants, and before those the ones of all tenants together.
+#[derive(Debug, Clone)]
+pub struct Limiter {
+    /// The tree; `None` if there is none that can be written.
+    pub tree: Option<Tree>,
+    /// The limits of all tenants together.
+    pub total: GroupLimits,
+}
+
+impl Limiter {
+    /// Sets the limits of the leaf of a tenant, and those of all tenants. What is not limited any longer is
+    /// reset. Succeeds once the kernel has all of them. Blocks: the kernel may take memory away first.
+    ///
+    /// # Errors
+    /// A [`Failure`] of stage limits that names the limit or the controller.
+    pub fn limit(&self, leaf: Option<&Leaf>, limits: &GroupLimits) -> Result<(), Failure> {
+        let (Some(tree), Some(leaf)) = (&self.tree, leaf) else {
+            return without_tree(limits).and(without_tree(&self.total));
+        };
+        self.limit_all()?;
+        tree.enable(leaf.path(), limits)?;
+        settle(leaf.path(), limits)
+    }
+
+    /// Sets the limits of all tenants together.
+    ///
+    /// # Errors
+    /// A [`Failure`] of stage limits.
+    pub fn limit_all(&self) -> Result<(), Failure> {
+        let Some(tree) = &self.tree else {
+            return without_tree(&self.total);
+        };
+        tree.enable(tree.path(), &self.total)?;
+        settle(tree.path(), &self.total)
+    }
+
+    /// Whether the kernel has the limits of a tenant.
+    ///
+    /// # Errors
+    /// A [`Failure`] of stage limits.
+    pub fn is_limited(&self, leaf: Option<&Leaf>, limits: &GroupLimits) -> Result<bool, Failure> {
+        let Some(leaf) = leaf else {
+            return Ok(limits.is_empty());
+        };
+        let present = controllers(leaf.path());
+        let lacks = |it: &&str| !present.iter().any(|present| present == it);
+        if limits.controllers().iter().any(lacks) {
+            return Ok(false);
+        }
+        Ok(differences(leaf.path(), limits)?.is_empty())
+    }
+}
+
+fn without_tree(limits: &GroupLimits) -> Result<(), Failure> {
+    let Some((key, item, _)) = limits.each().next() else {
+        return Ok(());
+    };
+    let name = Named(key.name, item).to_string();
+    let why = "there is no cgroup tree of version 2 that can be written: `limits` has limits of a cgroup, which need one";
+    Err(Failure::detail(Stage::Limits, name, why))
+}
+
+impl Tree {
+    /// Lets a folder have the files of the controllers that limits need.
+    fn enable(&self, folder: &Path, limits: &GroupLimits) -> Result<(), Failure> {
+        let present = controllers(folder);
+        let missing = limits.controllers().into_iter();
+        let missing = missing.filter(|it| !present.iter().any(|present| present == it));
+        for controller in missing {
+            let available = controllers(&self.above);
+            if !available.iter().any(|it| it == controller) {
+                return Err(lacking(&self.above, controller, limits));
+            }
+            let mut above: Vec<&Path> = folder.ancestors().skip(1).collect();
+            above.retain(|one| one.starts_with(&self.above));
+            for one in above.into_iter().rev() {
+                let path = one.join("cgroup.subtree_control");
+                fs::write(&path, format!("+{controller}"))
+                    .map_err(|error| not_enabled(&path, controller, &error))?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The controllers that a cgroup has, by the names of the kernel. None if it cannot be read.
+pub(super) fn controllers(cgroup: &Path) -> Vec<String> {
+    let text = fs::read_to_string(cgroup.join("cgroup.controllers")).unwrap_or_default();
+    text.split_whitespace().map(str::to_owned).collect()
+}
+
+/// Whether the tree of this host has the controllers of these limits. Changes nothing.
+///
+/// # Errors
+/// A [`Failure`] of stage limits that names the missing controller.
+pub fn can_limit(limits: &GroupLimits) -> Result<(), Failure> {
+    if limits.is_empty() {
+        return Ok(());
+    }
+    let Some(mount) = mounted() else {
+        return without_tree(limits);
+    };
+    let present = controllers(mount);
+    let lacks = |it: &&str| !present.iter().any(|present| present == it);
+    match limits.controllers().into_iter().find(lacks) {
+        Some(controller) => Err(lacking(mount, controller, limits)),
+        None => Ok(()),
+    }
+}
+
+fn lacking(cgroup: &Path, controller: &str, limits: &GroupLimits) -> Failure {
+    let mut of = limits
+        .each()
+        .filter(|(key, ..)| key.controller == controller);
+    let name = of.next().map_or(controller, |(key, ..)| key.name);
+    let why = format!(
+        "the cgroup {} lacks the controller {controller}: {}",
+        cgroup.display(),
+        why_lacking(controller)
+    );
+    Failure::detail(Stage::Limits, name, why)
+}
+
+/// Why a controller may be missing, and what to do.
+fn why_lacking(controller: &str) -> String {
+    let v1 = fs::read_to_string("/proc/cgroups").unwrap_or_default();
+    let has = |name: &str| {
+        let mut lines = v1.lines().filter_map(|line| {
+            let mut words = line.split_whitespace();
+            (words.next() == Some(name)).then(|| words.next().map(str::to_owned))?
+        });
+        lines.next()
+    };
+    let v1_name = if controller == "io" {
+        "blkio"
+    } else {
+        controller
+    };
+    match has(v1_name).as_deref() {
+        Some("0") => "set Delegate=yes in the unit of tenantd".to_owned(),
+        Some(_) => format!(
+            "the host has it in the tree of version 1 (/sys/fs/cgroup/{v1_name}); boot with \
+             systemd.unified_cgroup_hierarchy=1"
+        ),
+        None => "the kernel has it not, or it is disabled with cgroup_disable=".to_owned(),
+    }
+}
+
+fn not_enabled(path: &Path, controller: &str, error: &Error) -> Failure {
+    let object = format!("the controller {controller} in {}", path.display());
+    let failure = Failure::errno(
+        Stage::Limits,
+        object,
+        error.raw_os_error().unwrap_or(libc::EIO),
+    );
+    match error.raw_os_error() {
+        Some(libc::EBUSY) => failure.with(
+            "processes are in that cgroup itself, see \"no internal processes\" in cgroups(7)",
+        ),
+        _ => failure,
+    }
+}
+
+/// Writes what differs, until nothing does.
+fn settle(folder: &Path, limits: &GroupLimits) -> Result<(), Failure> {
+    for one in differences(folder, limits)? {
+        fs::write(&one.file, &one.planned).map_err(|error| {
+            let object = format!("{} ({})", one.name, one.file.display());
+            let errno = error.raw_os_error().unwrap_or(libc::EIO);
+            Failure::errno(Stage::Limits, object, errno)
+        })?;
+    }
+    match differences(folder, limits)?.into_iter().next() {
+        None => Ok(()),
+        Some(Difference {
+            name,
+            file,
+            planned,
+            found,
+        }) => {
+            let object = format!("{name} ({})", file.display());
+            let why = format!(
+                "the kernel has {found:?} instead of {:?}",
+                planned.trim_end()
+            );
+            Err(Failure::detail(Stage::Limits, object, why))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tenantd_core::cgroup::GroupValue;
+
+    /// A folder with these files, as a cgroup has them.
+    fn cgroup(files: &[(&str, &str)]) -> tempfile::TempDir {
+        let folder = tempfile::tempdir().unwrap();
+        for (name, text) in files {
+            fs::write(folder.path().join(name), text).unwrap();
+        }
+        folder
+    }
+
+    fn limits(all: &[(&'static str, &str)]) -> GroupLimits {
+        let mut limits = GroupLimits::default();
+        for (name, value) in all {
+            limits.set(name, &GroupValue::one(*value));
+        }
+        limits
+    }
+
+    #[test]
+    fn what_differs_is_set_and_what_is_not_planned_is_reset() {
+        let folder = cgroup(&[
+            ("cgroup.controllers", "memory pids\n"),
+            ("memory.max", "max\n"),
+            ("memory.high", "4096\n"),
+            ("memory.low", "0\n"),
+            ("pids.max", "9\n"),
+        ]);
+        let planned = limits(&[("memory.max", "8192"), ("pids.max", "9")]);
+        let found = differences(folder.path(), &planned).unwrap();
+        let named: Vec<_> = found
+            .iter()
+            .map(|it| (it.name.as_str(), it.planned.as_str()))
+            .collect();
+        assert_eq!(named, [("memory.high", "max\n"), ("memory.max", "8192\n")]);
+        settle(folder.path(), &planned).unwrap();
+        assert_eq!(
+            fs::read_to_string(folder.path().join("memory.max")).unwrap(),
+            "8192\n"
+        );
+    }
+
+    #[test]
+    fn a_limit_that_the_kernel_lacks_is_no_success() {
+        let folder = cgroup(&[("cgroup.controllers", "memory\n")]);
+        let failure = settle(folder.path(), &limits(&[("memory.swap", "0")])).unwrap_err();
+        assert!(failure.to_string().contains("memory.swap"), "{failure}");
+        let limiter = Limiter {
+            tree: None,
+            total: GroupLimits::default(),
+        };
+        let failure = limiter
+            .limit(None, &limits(&[("pids.max", "9")]))
+            .unwrap_err();
+        assert!(failure.to_string().contains("version 2"), "{failure}");
+        limiter.limit(None, &GroupLimits::default()).unwrap();
+    }
+}

@@ -1,0 +1,97 @@
+#!/bin/bash
+# Limits of cgroups, with all controllers, under the unit.
+# shellcheck disable=SC1091,SC2317 # Both as they are in the machine: the path, and calls by name.
+. /in/checks/lib.sh
+APP=bounds
+UNIT=tenantd@$APP
+
+# The programs wait for an order in a FIFO of their datastore, and carry it out.
+manifest() {
+    cat >/etc/tenantd/$APP.toml <<'TOML'
+[app]
+name = "bounds"
+command = ["/bin/sh", "-c", "rm -f /mnt/order; mkfifo /mnt/order; while :; do read -r order </mnt/order && eval \"$order\"; done"]
+user = "root"
+datastore = { path = "/mnt" }
+[app.restart]
+delay = "200ms"
+[app.total]
+memory.max = "1 GiB"
+[network]
+subnet = "10.80.0.0/24"
+[defaults.limits]
+pids.max = 40
+[tenants]
+# A comment that stays.
+acme = { ip = "10.80.0.11", limits = { memory.max = "64 MiB", memory.swap = 0, cpu.quota = "20 %", io.weight = 50 } }
+bolt = { ip = "10.80.0.12" }
+TOML
+}
+
+# order TENANT COMMAND
+order() {
+    echo "$2" >"/var/lib/tenantd/$APP/$1/order"
+}
+
+leaf() {
+    echo "/sys/fs/cgroup$(systemctl show -p ControlGroup --value $UNIT)/tenants/$1"
+}
+
+set_before_the_program() {
+    manifest
+    systemctl start $UNIT
+    wait_for up $APP
+    same 67108864 "$(cat "$(leaf acme)/memory.max")"
+    same 0 "$(cat "$(leaf acme)/memory.swap.max")"
+    same "20000 100000" "$(cat "$(leaf acme)/cpu.max")"
+    same 40 "$(cat "$(leaf acme)/pids.max")"
+    same 40 "$(cat "$(leaf bolt)/pids.max")"
+    same max "$(cat "$(leaf bolt)/memory.max")"
+    same 1073741824 "$(cat "$(leaf acme)/../memory.max")"
+    [ ! -e "$(leaf acme)/program/memory.max" ]
+    tenantd check --config /etc/tenantd/$APP.toml | tee /run/said
+    not grep -q "lacks the controller" /run/said
+}
+
+changed_live() {
+    before=$(pid_of $APP acme)
+    sed -i 's/"64 MiB"/"96 MiB"/; s/pids.max = 40/pids.max = 30/' /etc/tenantd/$APP.toml
+    tenantd diff --app $APP | tee /run/said || true
+    holds "$(cat /run/said)" "^live acme"
+    tenantd reload --app $APP
+    same 100663296 "$(cat "$(leaf acme)/memory.max")"
+    same 30 "$(cat "$(leaf bolt)/pids.max")"
+    same "$before" "$(pid_of $APP acme)"
+}
+
+# A limit outlives the supervisor, and what another program writes does not.
+kept_by_the_next_supervisor() {
+    before=$(pid_of $APP acme)
+    echo max >"$(leaf acme)/memory.max"
+    systemctl restart $UNIT
+    wait_for up $APP
+    wait_for eval "[ \$(cat $(leaf acme)/memory.max) = 100663296 ]"
+    same "$before" "$(pid_of $APP acme)"
+}
+
+no_more_processes() {
+    other=$(pid_of $APP acme)
+    order bolt 'i=0; while [ $i -lt 60 ]; do sleep 1000 & i=$((i+1)); done; :'
+    wait_for eval "grep -q '^max [1-9]' $(leaf bolt)/pids.events"
+    [ "$(cat "$(leaf bolt)/pids.current")" -le 30 ]
+    same "$other" "$(pid_of $APP acme)"
+}
+
+throttled() {
+    order acme 'timeout 5 sh -c "while :; do :; done"'
+    wait_for eval "awk '/nr_throttled/ && \$2 > 5 {found = 1} END {exit !found}' $(leaf acme)/cpu.stat"
+    saw "$(grep throttled "$(leaf acme)/cpu.stat" | tr '\n' ' ')"
+}
+
+install_package
+check "limits are in the cgroup before the program runs" set_before_the_program
+check "a reload changes limits without a restart" changed_live
+check "limits are kept by the next supervisor" kept_by_the_next_supervisor
+check "a tenant cannot make more processes than its limit" no_more_processes
+check "a tenant gets no more processor time than its quota" throttled
+done_here

@@ -1,0 +1,150 @@
+//! Limits of cgroups. A hybrid host has few controllers in its unified tree: what can be limited there is shown with
+//! huge pages, and the rest on the booted machine.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use crate::support::daemon::{Daemon, tenantd};
+use crate::support::place::{self, example, folder};
+
+/// The controllers of the tree.
+fn controllers() -> String {
+    let trees = ["/sys/fs/cgroup", "/sys/fs/cgroup/unified"];
+    let found = trees.map(|tree| fs::read_to_string(format!("{tree}/cgroup.controllers")));
+    found.into_iter().find_map(Result::ok).unwrap()
+}
+
+fn manifest(limits: &str, total: &str, acme: &str) -> String {
+    place::host();
+    folder("/var/lib/guestbook");
+    let program = example("guestbook");
+    format!(
+        "[app]\nname = \"APP\"\nuser = \"root\"\ncommand = [\"{program}\"]\n\
+         datastore.path = \"/var/lib/guestbook\"\nready.tcp = 80\nstop.grace = \"5s\"\n\
+         restart.strikes = 1\n\
+         [app.limits]\n{limits}\n[app.total]\n{total}\n[tenants]\n\
+         acme = {{ ip = \"10.77.0.11\"{acme} }}\nglobex = {{ ip = \"10.77.0.12\" }}\n"
+    )
+}
+
+#[track_caller]
+fn edit(daemon: &Daemon, old: &str, new: &str) {
+    let text = fs::read_to_string(&daemon.manifest).unwrap();
+    assert!(text.contains(old), "{old:?} is not in {text}");
+    fs::write(&daemon.manifest, text.replacen(old, new, 1)).unwrap();
+}
+
+/// The leaf of a tenant.
+fn leaf(daemon: &Daemon, tenant: &str) -> PathBuf {
+    let pid = daemon.tenant(tenant).pid.unwrap();
+    let text = fs::read_to_string(format!("/proc/{pid}/cgroup")).unwrap();
+    let own = text.lines().find_map(|line| line.strip_prefix("0::/"));
+    let trees = ["/sys/fs/cgroup/unified", "/sys/fs/cgroup"].map(Path::new);
+    let tree = trees
+        .iter()
+        .find(|tree| tree.join("cgroup.controllers").exists());
+    let program = tree.unwrap().join(own.unwrap());
+    program.parent().unwrap().to_owned()
+}
+
+fn huge(cgroup: &Path) -> String {
+    let text = fs::read_to_string(cgroup.join("hugetlb.2MB.max")).unwrap();
+    text.trim_end().to_owned()
+}
+
+fn pids(daemon: &Daemon) -> Vec<Option<u32>> {
+    daemon.status().tenants.iter().map(|t| t.pid).collect()
+}
+
+#[test]
+fn limits_are_set_before_the_program_runs_and_change_live() {
+    let text = manifest(
+        "hugetlb = { 2MB = \"64 MiB\" }",
+        "hugetlb = { 2MB = \"1 GiB\" }",
+        ", limits = { hugetlb = { 2MB = \"8 MiB\" } }",
+    );
+    let mut daemon = Daemon::start_settled(&text);
+    let (acme, globex) = (leaf(&daemon, "acme"), leaf(&daemon, "globex"));
+    let all = acme.parent().unwrap().to_owned();
+    let is = |each: [&str; 3]| {
+        let found = [&acme, &globex, &all].map(|cgroup| huge(cgroup));
+        assert_eq!(found, each.map(str::to_owned));
+    };
+    is(["8388608", "67108864", "1073741824"]);
+    let before = pids(&daemon);
+    // The parts of a leaf have no files of their own.
+    assert!(!acme.join("program/hugetlb.2MB.max").exists());
+    edit(&daemon, "8 MiB", "16 MiB");
+    edit(&daemon, "1 GiB", "2 GiB");
+    let said = daemon.tell(&["diff"]).expect(3);
+    assert!(
+        said.contains("live acme\n  limit hugetlb 2MB 8 MiB → 16 MiB\n"),
+        "{said}"
+    );
+    assert!(said.contains("total hugetlb 2MB 1 GiB → 2 GiB"), "{said}");
+    is(["8388608", "67108864", "1073741824"]);
+    let said = daemon.tell(&["reload"]).expect(0);
+    assert!(
+        said.contains("acme: applied live: limit hugetlb 2MB\n"),
+        "{said}"
+    );
+    crate::support::daemon::until("the total is changed", || {
+        (huge(&all) == "2147483648").then_some(())
+    });
+    is(["16777216", "67108864", "2147483648"]);
+    // What another program has written is found by the next supervisor.
+    fs::write(acme.join("hugetlb.2MB.max"), "max").unwrap();
+    daemon.kill();
+    daemon.again();
+    daemon.settles();
+    daemon.until_tenant("acme", |tenant| !tenant.applying);
+    is(["16777216", "67108864", "2147483648"]);
+    // What is planned no longer is not limited.
+    edit(&daemon, ", limits = { hugetlb = { 2MB = \"16 MiB\" } }", "");
+    edit(&daemon, "hugetlb = { 2MB = \"64 MiB\" }", "");
+    daemon.tell(&["reload"]).expect(0);
+    is(["max", "max", "2147483648"]);
+    assert_eq!(pids(&daemon), before);
+    daemon.end();
+}
+
+#[test]
+fn a_tenant_whose_limit_cannot_be_set_is_not_started() {
+    let is_there = controllers().split_whitespace().any(|it| it == "memory");
+    let text = manifest("", "", ", limits.memory.max = \"64 MiB\"");
+    let daemon = Daemon::start(&text);
+    daemon.until_tenant("globex", |tenant| tenant.pid.is_some());
+    let config = daemon.manifest.display().to_string();
+    let check = tenantd(&["check", "--config", &config]);
+    if is_there {
+        daemon.until_tenant("acme", |tenant| tenant.pid.is_some());
+        let found = fs::read_to_string(leaf(&daemon, "acme").join("memory.max")).unwrap();
+        assert_eq!(found.trim_end(), "67108864");
+        assert!(!check.out.contains("lacks the controller"), "{check:?}");
+        daemon.end();
+        return;
+    }
+    let acme = daemon.until_tenant("acme", |tenant| tenant.failure.is_some());
+    let why = acme.failure.unwrap();
+    assert_eq!(why.stage.word(), "limits");
+    assert!(why.detail.contains("lacks the controller memory"), "{why}");
+    assert!(acme.pid.is_none());
+    // check says it too, with the place.
+    assert_eq!(check.code, 1, "{check:?}");
+    let both = format!("{}{}", check.out, check.err);
+    assert!(both.contains("lacks the controller memory"), "{check:?}");
+    let line = both
+        .lines()
+        .find(|line| line.contains("acme") && line.contains("memory.max"));
+    assert!(line.is_some(), "{both}");
+    // A reload that limits a running tenant so is refused for it, and interrupts nothing.
+    let before = daemon.tenant("globex").pid;
+    edit(
+        &daemon,
+        "globex = { ip = \"10.77.0.12\"",
+        "globex = { ip = \"10.77.0.12\", limits.memory.max = 1",
+    );
+    daemon.tell(&["reload"]).expect(1);
+    assert_eq!(daemon.tenant("globex").pid, before);
+    daemon.end();
+}
