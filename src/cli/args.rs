@@ -4,6 +4,7 @@ mod help;
 mod host;
 mod learn;
 mod tenants;
+mod usage;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -21,6 +22,7 @@ pub use self::learn::Learn;
 pub use self::tenants::{
     Act, Chown, Kill, LeakTest, ReloadApp, Restart, Show, StartStop, Status, Verify, Wait, Which,
 };
+pub use self::usage::{By, Meter, Usage};
 
 /// Runs an unchanged single-tenant program once per tenant
 ///
@@ -123,6 +125,12 @@ pub enum Command {
     /// Tell the host the names of the tenants' own users
     #[command(after_help = help::USERDB)]
     Userdb,
+    /// Keep what tenants use, day by day
+    #[command(after_help = usage::METER)]
+    Meter(Meter),
+    /// Show what tenants have used, as the meter has kept it
+    #[command(after_help = usage::USAGE)]
+    Usage(Usage),
     /// Write a manifest from a recipe, or list the recipes
     #[command(after_help = "EXAMPLES\n  \
         tenantd init --list\n  \

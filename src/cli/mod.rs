@@ -26,6 +26,7 @@ pub mod learn;
 mod learned;
 mod list;
 pub mod logs;
+mod meter;
 mod names;
 mod outcome;
 mod overlays;
@@ -43,6 +44,7 @@ mod select;
 mod starting;
 mod status;
 mod upgrade;
+mod usage;
 mod userdb;
 mod verbs;
 mod verify;
@@ -130,6 +132,8 @@ fn dispatch(cli: Cli) -> anyhow::Result<End> {
         Command::Chown(what) => chown::chown(&config(selector, Some("chown"))?, &what),
         Command::Doctor(what) => doctor::doctor(&what),
         Command::Userdb => userdb::userdb(),
+        Command::Meter(what) => meter::meter(&what),
+        Command::Usage(what) => usage::usage(metered(&selector)?.as_deref(), &what),
         Command::Plan { names, files, json } => planned(selector, &names, (files, json)),
         Command::Schema => schema::schema(),
         Command::ImportUnit { unit } => import::import(&unit),
@@ -174,6 +178,14 @@ fn planned(
     match files {
         true => overlays::list(&config, names, json),
         false => plan::plan(&config, names, json),
+    }
+}
+
+/// The application whose usage to show; all without one. Its supervisor need not run.
+fn metered(selector: &Selector) -> anyhow::Result<Option<String>> {
+    match (&selector.app, &selector.config) {
+        (None, None) => Ok(None),
+        _ => Ok(Some(app::find(selector)?.to_string())),
     }
 }
 

@@ -52,6 +52,9 @@ enum Deny {
 struct Named {
     #[serde(rename = "crate")]
     name: String,
+    /// The crates that may depend on it nevertheless.
+    #[serde(default)]
+    wrappers: Vec<String>,
     reason: String,
 }
 
@@ -63,6 +66,26 @@ struct Package {
     license: Option<String>,
     /// None: it is the project's own.
     source: Option<String>,
+    /// What it depends on, with the version if there are several. Only in `Cargo.lock`.
+    #[serde(default)]
+    dependencies: Vec<Dependency>,
+}
+
+/// A dependency: its name in `Cargo.lock`, a table in the output of `cargo metadata`.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(untagged)]
+enum Dependency {
+    Locked(String),
+    Other {},
+}
+
+impl Package {
+    fn depends_on(&self, name: &str) -> bool {
+        self.dependencies.iter().any(|it| match it {
+            Dependency::Locked(locked) => locked.split(' ').next() == Some(name),
+            Dependency::Other {} => false,
+        })
+    }
 }
 
 #[derive(Debug, Deserialize)]
@@ -130,7 +153,12 @@ impl Policy {
             .map(|(name, of)| format!("{name}: versions {of:?}"))
             .collect();
         let banned = self.bans.deny.iter();
-        let banned = banned.filter(|it| versions.contains_key(it.name.as_str()));
+        let is_wrapped = |it: &Named, by: &Package| it.wrappers.contains(&by.name);
+        let banned = banned.filter(|it| {
+            let mut users = packages.iter().filter(|user| user.depends_on(&it.name));
+            versions.contains_key(it.name.as_str())
+                && (it.wrappers.is_empty() || users.any(|user| !is_wrapped(it, user)))
+        });
         told.extend(banned.map(|it| format!("{}: banned: {}", it.name, it.reason)));
         // An entry without an effect hides the next second version.
         let skip = self.bans.skip.iter();
@@ -175,14 +203,14 @@ fn dependencies_are_what_the_policy_says() {
     }
 }
 
-#[test]
-fn each_rule_can_fail() {
-    let policy = policy();
+/// A package of the project, and one of the registry.
+fn packages() -> [Package; 2] {
     let own = Package {
         name: "tenantd".to_owned(),
         version: "0.1.0".to_owned(),
         license: Some("MIT OR Apache-2.0".to_owned()),
         source: None,
+        dependencies: Vec::new(),
     };
     let of_registry = Some("registry+https://github.com/rust-lang/crates.io-index".to_owned());
     let good = Package {
@@ -190,7 +218,14 @@ fn each_rule_can_fail() {
         source: of_registry,
         ..own.clone()
     };
-    let packages = [own, good.clone()];
+    [own, good]
+}
+
+#[test]
+fn each_rule_can_fail() {
+    let policy = policy();
+    let packages = packages();
+    let good = packages[1].clone();
     assert_eq!(policy.licences(&packages), [""; 0]);
     assert_eq!(policy.sources(&packages), [""; 0]);
     for license in [
@@ -221,6 +256,12 @@ fn each_rule_can_fail() {
         };
         assert_eq!(policy.sources(&[package]).len(), 1);
     }
+}
+
+#[test]
+fn a_ban_and_a_second_version_are_found() {
+    let policy = policy();
+    let [_, good] = packages();
     let second = Package {
         version: "0.2.0".to_owned(),
         ..good.clone()
@@ -229,8 +270,22 @@ fn each_rule_can_fail() {
         name: "cc".to_owned(),
         ..good.clone()
     };
-    let told = policy.bans(&[good, second, banned]);
+    let user = |name: &str| Package {
+        name: name.to_owned(),
+        dependencies: vec![Dependency::Locked("cc 1.0.0".to_owned())],
+        ..good.clone()
+    };
+    let sqlite = user("libsqlite3-sys");
+    let told = policy.bans(&[
+        good.clone(),
+        second,
+        banned.clone(),
+        sqlite.clone(),
+        user("other"),
+    ]);
     assert!(told[0].starts_with("good: versions"), "{told:?}");
     assert!(told[1].starts_with("cc: banned"), "{told:?}");
+    let told_of_sqlite = policy.bans(&[banned, sqlite]);
+    assert!(!told_of_sqlite[0].starts_with("cc"), "{told_of_sqlite:?}");
     assert!(told[2].ends_with("skipped without need"), "{told:?}");
 }

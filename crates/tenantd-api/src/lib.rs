@@ -47,6 +47,7 @@
 #![forbid(unsafe_code)]
 
 pub mod client;
+pub mod usage;
 pub mod wire;
 
 pub use tenantd_core::name::{AppName, NameError, TenantName};

@@ -30,6 +30,7 @@ use rustix::io::Errno;
 
 pub(crate) use folders::{Lower, Part, parts};
 pub(crate) use record::owners;
+pub use record::remembered;
 
 use crate::crash;
 use record::Record;

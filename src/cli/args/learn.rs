@@ -59,7 +59,7 @@ fn number(typed: &str) -> Result<(u64, &str), String> {
     Ok((number, unit.trim()))
 }
 
-fn span(typed: &str) -> Result<Duration, String> {
+pub(super) fn span(typed: &str) -> Result<Duration, String> {
     let (number, unit) = number(typed)?;
     let seconds = match unit {
         "ms" => return Ok(Duration::from_millis(number)),

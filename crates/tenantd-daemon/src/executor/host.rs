@@ -37,7 +37,6 @@ use crate::executor::inventory::Provisioned;
 use crate::executor::report::{ReportKind, Reporter};
 use crate::executor::under_way::UnderWay;
 use crate::executor::unwanted::Unwanted;
-use crate::executor::visitors;
 use crate::logs::Logs;
 use crate::ready::notices::Notices;
 use crate::stretch::{Part, Stretch};
@@ -101,7 +100,7 @@ impl Host {
         generation: Generation,
     ) -> Result<Provisioned, Failure> {
         let leaf = match &self.cgroups {
-            Some(cgroups) => Some(visitors::leaf(cgroups, &plan.name).await?),
+            Some(cgroups) => Some(self.new_leaf(cgroups, &plan.name).await?),
             None => None,
         };
         crash::point("provision: leaf made", plan.name.as_str());

@@ -5,13 +5,29 @@ use std::path::Path;
 use tenantd_core::name::{AppName, TenantName};
 use tenantd_core::plan::derive::{host_end, tenant_hash};
 use tenantd_core::plan::model::TenantPlan;
+use tenantd_core::stage::Failure;
 use tenantd_host::cgroup::Leaf;
 use tenantd_host::counters::last;
 use tenantd_host::crash;
 
+use crate::executor::cgroups::Cgroups;
 use crate::executor::host::{Host, blocking};
+use crate::executor::visitors;
 
 impl Host {
+    /// Makes the leaf of a tenant. If an earlier supervisor left one, whose program has ended, its last counters are
+    /// kept before it is replaced.
+    pub(crate) async fn new_leaf(
+        &self,
+        cgroups: &Cgroups,
+        tenant: &TenantName,
+    ) -> Result<Leaf, Failure> {
+        if let Some(left) = cgroups.tree.found(tenant) {
+            keep(&self.app, tenant, Some(&left)).await;
+        }
+        visitors::leaf(cgroups, tenant).await
+    }
+
     /// Keeps what a tenant with these resources has used. A failure is logged: the release continues.
     pub(crate) async fn keep_counters(&self, plan: &TenantPlan, leaf: Option<&Leaf>) {
         keep(&self.app, &plan.name, leaf).await;

@@ -75,6 +75,14 @@ pub(super) fn read(app: &AppName, tenant: &TenantName) -> Result<Option<Record>,
     Ok(found.filter(|record| record.boot.is_none() || record.boot == boot()))
 }
 
+/// Where the datastore of a tenant was when it was used last; `None` if that is not known.
+///
+/// # Errors
+/// A [`Failure`] of stage datastore that names the file with what is remembered.
+pub fn remembered(app: &AppName, tenant: &TenantName) -> Result<Option<PathBuf>, Failure> {
+    Ok(read(app, tenant)?.map(|record| record.source))
+}
+
 /// The last `path` of the data in a datastore, whichever tenant has it. Reads all records.
 pub(super) fn path_at(source: &Path) -> Option<PathBuf> {
     let found = all().find(|(_, _, record)| record.source == source);

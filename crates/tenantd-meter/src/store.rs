@@ -1,0 +1,284 @@
+//! The store: an SQLite database, `/var/lib/tenantd/.meter/usage.db`, with what each tenant used on each day, and
+//! what was read last.
+//!
+//! A round is one transaction: what was used and what it was computed from are on disk together, or neither is. The
+//! database has a write-ahead log, so that readers never wait for the meter, and a version (`user_version`).
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use anyhow::{Context, bail};
+use jiff::Timestamp;
+use jiff::civil::Date;
+use jiff::tz::TimeZone;
+use rusqlite::types::Value;
+use rusqlite::{
+    Connection, OpenFlags, OptionalExtension, Statement, Transaction, params, params_from_iter,
+};
+
+use tenantd_api::usage::{Amounts, Usage};
+use tenantd_core::name::{AppName, TenantName};
+
+use crate::seen::{Seen, Used};
+
+/// The database.
+pub(crate) const PATH: &str = "/var/lib/tenantd/.meter/usage.db";
+
+/// The version of its tables.
+const VERSION: i64 = 1;
+
+/// A tenant of an application.
+pub(crate) type Who = (AppName, TenantName);
+
+/// The store, open for writing. Only one process has it, see [`crate::collect()`].
+pub(crate) struct Store {
+    connection: Connection,
+    /// When it was made, in milliseconds since 1970.
+    pub(crate) began_ms: i64,
+}
+
+/// What a round writes of one tenant.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Line<'a> {
+    pub(crate) who: &'a Who,
+    /// What it used since the last round.
+    pub(crate) used: &'a [Used],
+    /// What was read of it.
+    pub(crate) seen: &'a Seen,
+}
+
+fn columns() -> String {
+    Amounts::NAMES.join(", ")
+}
+
+impl Store {
+    /// Opens the store, and makes it if it is missing.
+    pub(crate) fn open(path: &Path, now_ms: i64) -> anyhow::Result<Self> {
+        let opened = Self::opened(path, now_ms);
+        opened.with_context(|| format!("cannot open {}", path.display()))
+    }
+
+    fn opened(path: &Path, now_ms: i64) -> anyhow::Result<Self> {
+        let mut connection = Connection::open(path)?;
+        connection.pragma_update(None, "journal_mode", "WAL")?;
+        // What is removed after a round must not come back after a power failure.
+        connection.pragma_update(None, "synchronous", "FULL")?;
+        let version: i64 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
+        match version {
+            0 => make(&mut connection, now_ms)?,
+            VERSION => {}
+            newer => bail!(
+                "it has version {newer}, and this program knows {VERSION}: install the newer one again"
+            ),
+        }
+        let began = "SELECT value FROM facts WHERE name = 'began_ms'";
+        let began_ms = connection.query_row(began, [], |row| row.get(0))?;
+        Ok(Self {
+            connection,
+            began_ms,
+        })
+    }
+
+    /// What was read last of each tenant.
+    pub(crate) fn seen(&self) -> anyhow::Result<BTreeMap<Who, Seen>> {
+        let mut all = self
+            .connection
+            .prepare("SELECT app, tenant, state FROM seen")?;
+        let mut rows = all.query([])?;
+        let mut seen = BTreeMap::new();
+        while let Some(row) = rows.next()? {
+            let (app, tenant, state): (String, String, String) =
+                (row.get(0)?, row.get(1)?, row.get(2)?);
+            let state = serde_json::from_str(&state).context("cannot understand a state")?;
+            seen.insert((app.parse()?, tenant.parse()?), state);
+        }
+        Ok(seen)
+    }
+
+    /// Writes what tenants used, each part to its day, and what was read last of each: all of it or nothing.
+    pub(crate) fn write(&mut self, lines: &[Line<'_>]) -> anyhow::Result<()> {
+        Ok(self.written(lines)?.commit()?)
+    }
+
+    fn written(&mut self, lines: &[Line<'_>]) -> anyhow::Result<Transaction<'_>> {
+        let round = self.connection.transaction()?;
+        {
+            let mut put = round.prepare("INSERT OR REPLACE INTO seen VALUES (?1, ?2, ?3)")?;
+            let mut days = Days::prepare(&round)?;
+            for line in lines {
+                let (app, tenant) = line.who;
+                days.add(line.who, line.used)?;
+                let state = serde_json::to_string(line.seen)?;
+                put.execute(params![app.as_str(), tenant.as_str(), state])?;
+            }
+        }
+        Ok(round)
+    }
+}
+
+fn make(connection: &mut Connection, now_ms: i64) -> anyhow::Result<()> {
+    let amounts: Vec<_> = Amounts::NAMES
+        .iter()
+        .map(|it| format!("{it} INTEGER"))
+        .collect();
+    let amounts = amounts.join(", ");
+    let made = connection.transaction()?;
+    made.execute_batch(&format!(
+        "CREATE TABLE day (app TEXT NOT NULL, tenant TEXT NOT NULL, day TEXT NOT NULL, {amounts},
+             PRIMARY KEY (app, tenant, day)) WITHOUT ROWID;
+         CREATE TABLE seen (app TEXT NOT NULL, tenant TEXT NOT NULL, state TEXT NOT NULL,
+             PRIMARY KEY (app, tenant)) WITHOUT ROWID;
+         CREATE TABLE facts (name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
+         PRAGMA user_version = {VERSION};"
+    ))?;
+    made.execute("INSERT INTO facts VALUES ('began_ms', ?1)", [now_ms])?;
+    Ok(made.commit()?)
+}
+
+/// The statements that add to a day.
+struct Days<'a> {
+    get: Statement<'a>,
+    put: Statement<'a>,
+}
+
+impl<'a> Days<'a> {
+    fn prepare(round: &'a Transaction<'_>) -> anyhow::Result<Self> {
+        let columns = columns();
+        let get = format!("SELECT {columns} FROM day WHERE app = ?1 AND tenant = ?2 AND day = ?3");
+        let places = (4..Amounts::NAMES.len() + 4).map(|it| format!("?{it}"));
+        let places = places.collect::<Vec<_>>().join(", ");
+        let put = format!(
+            "INSERT OR REPLACE INTO day (app, tenant, day, {columns}) VALUES (?1, ?2, ?3, {places})"
+        );
+        Ok(Self {
+            get: round.prepare(&get)?,
+            put: round.prepare(&put)?,
+        })
+    }
+
+    fn add(&mut self, (app, tenant): &Who, used: &[Used]) -> anyhow::Result<()> {
+        let mut days: BTreeMap<i64, Amounts> = BTreeMap::new();
+        for (day, amounts) in used.iter().flat_map(Used::days) {
+            days.entry(day).or_default().add(&amounts);
+        }
+        for (day, amounts) in days {
+            let day = date(day)?.to_string();
+            let key = params![app.as_str(), tenant.as_str(), day];
+            let known = self
+                .get
+                .query_row(key, |row| amounts_of(row, 0))
+                .optional()?;
+            let mut sum = known.unwrap_or_default();
+            sum.add(&amounts);
+            let key = [app.to_string(), tenant.to_string(), day].map(Value::Text);
+            let number = |it: u64| i64::try_from(it).unwrap_or(i64::MAX);
+            let values = sum.values().into_iter().map(|it| it.map(number).into());
+            self.put
+                .execute(params_from_iter(key.into_iter().chain(values)))?;
+        }
+        Ok(())
+    }
+}
+
+fn amounts_of(row: &rusqlite::Row<'_>, first: usize) -> rusqlite::Result<Amounts> {
+    let value = |at| {
+        row.get::<_, Option<i64>>(at)
+            .map(|it| it.and_then(|it| u64::try_from(it).ok()))
+    };
+    let values = (first..first + Amounts::NAMES.len()).map(value);
+    Ok(Amounts::of_values(values.collect::<Result<Vec<_>, _>>()?))
+}
+
+/// The date of a day since 1970, in UTC.
+fn date(day: i64) -> anyhow::Result<Date> {
+    let second = day.checked_mul(24 * 60 * 60).context("no such day")?;
+    Ok(Timestamp::from_second(second)?
+        .to_zoned(TimeZone::UTC)
+        .date())
+}
+
+/// What all tenants used on each of these days, both included, by application, tenant and day.
+pub(crate) fn between(path: &Path, from: &str, to: &str) -> anyhow::Result<Vec<Usage>> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(path, flags)?;
+    let version: i64 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
+    if version != VERSION {
+        bail!("it has version {version}, and this program knows {VERSION}");
+    }
+    let columns = columns();
+    let mut all = connection.prepare(&format!(
+        "SELECT app, tenant, day, {columns} FROM day WHERE day BETWEEN ?1 AND ?2 ORDER BY app, tenant, day"
+    ))?;
+    let mut rows = all.query([from, to])?;
+    let mut usage = Vec::new();
+    while let Some(row) = rows.next()? {
+        let (app, tenant): (String, String) = (row.get(0)?, row.get(1)?);
+        usage.push(Usage {
+            app: app.parse()?,
+            tenant: tenant.parse()?,
+            period: row.get(2)?,
+            amounts: amounts_of(row, 3)?,
+        });
+    }
+    Ok(usage)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn used(day: i64, cpu: u64) -> Used {
+        let ms = day * 24 * 60 * 60 * 1000;
+        Used {
+            from_ms: ms,
+            to_ms: ms,
+            amounts: Amounts {
+                cpu_usec: Some(cpu),
+                ..Amounts::default()
+            },
+        }
+    }
+
+    #[test]
+    fn a_round_is_kept_whole_or_not_at_all() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("usage.db");
+        let who = ("wiki".parse().unwrap(), "acme".parse().unwrap());
+        let mut store = Store::open(&path, 42).unwrap();
+        let used = [used(0, 5), used(1, 7), used(1, 1)];
+        let line = Line {
+            who: &who,
+            used: &used,
+            seen: &Seen::default(),
+        };
+        for committed in [true, false, true] {
+            let round = store.written(&[line]).unwrap();
+            if committed {
+                round.commit().unwrap();
+            }
+        }
+        drop(store);
+        let store = Store::open(&path, 43).unwrap();
+        assert_eq!(store.began_ms, 42);
+        assert_eq!(store.seen().unwrap().len(), 1);
+        let found = between(&path, "1970-01-01", "1970-01-02").unwrap();
+        let found: Vec<_> = found
+            .iter()
+            .map(|it| (it.period.as_str(), it.amounts.cpu_usec))
+            .collect();
+        assert_eq!(found, [("1970-01-01", Some(10)), ("1970-01-02", Some(16))]);
+        assert_eq!(between(&path, "1970-01-03", "1971-01-01").unwrap(), []);
+    }
+
+    #[test]
+    fn a_store_of_a_later_version_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("usage.db");
+        drop(Store::open(&path, 0).unwrap());
+        let connection = Connection::open(&path).unwrap();
+        connection.pragma_update(None, "user_version", 2).unwrap();
+        let error = Store::open(&path, 0).err().unwrap();
+        assert!(format!("{error:#}").contains("version 2"), "{error:#}");
+        assert!(between(&path, "0", "9").is_err());
+    }
+}
