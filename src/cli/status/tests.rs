@@ -320,7 +320,9 @@ fn the_form_of_the_json_is_stable() {
           "network": {
             "mended": 0,
             "drift": null
-          }
+          },
+          "cgroup": null,
+          "link": null
         }
       ]
     }
@@ -369,7 +371,9 @@ fn the_form_of_a_failure_in_json_is_stable() {
       "network": {
         "mended": 0,
         "drift": null
-      }
+      },
+      "cgroup": null,
+      "link": null
     }
     "#);
 }
