@@ -16,7 +16,7 @@ use tenantd_core::manifest::Source;
 use tenantd_core::plan::diff::Unlaunchable;
 use tenantd_core::plan::model::{HostAccess, Plan};
 use tenantd_core::plan::places::Places;
-use tenantd_core::plan::traffic::Peers;
+use tenantd_core::plan::traffic::{Peers, TrafficPlan};
 use tenantd_daemon::manifest::{ManifestFile, Unfit};
 use tenantd_host::datastore::survey;
 use tenantd_host::doctor::{self, Finding, Grade, Load};
@@ -117,6 +117,7 @@ fn examine(plan: &Plan, manifest: &Path) -> Vec<Finding> {
     findings.extend(traffic(plan));
     findings.extend(doctor::names(plan));
     findings.extend(doctor::mtu(plan));
+    findings.extend(doctor::uplink(plan));
     findings.extend(doctor::tables(plan));
     findings.extend(doctor::total(plan));
     findings.extend(survey::examine(plan));
@@ -128,9 +129,9 @@ fn examine(plan: &Plan, manifest: &Path) -> Vec<Finding> {
 fn traffic(plan: &Plan) -> Vec<Finding> {
     let load = Load::of(plan);
     let mut findings = doctor::network(&load);
-    let mut links = plan.tenants.iter().map(|tenant| &tenant.link.traffic.peers);
-    let has_peers = links.any(|peers| *peers != Peers::default());
-    if has_peers || load.forwarded + load.forwarded6 > 0 {
+    let mut links = plan.tenants.iter().map(|tenant| &tenant.link.traffic);
+    let is_forwarded = |it: &TrafficPlan| it.peers != Peers::default() || !it.by_uplink.is_empty();
+    if links.any(|traffic| is_forwarded(traffic)) || load.forwarded + load.forwarded6 > 0 {
         findings.extend(doctor::filters());
     }
     findings

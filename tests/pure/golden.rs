@@ -272,6 +272,8 @@ fn the_json_of_a_plan_has_the_keys_of_the_manifest() {
         "seen_as",
         // Beside the tenants.
         "total",
+        // In mode routed only.
+        "uplink",
     ];
     for (table, object) in [
         (Table::App, tenant),

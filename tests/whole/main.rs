@@ -95,6 +95,7 @@ mod too_many;
 mod unexecuted;
 mod unrecorded;
 mod upgrade;
+mod uplink;
 mod vanished;
 mod verify;
 mod visitors;

@@ -13,6 +13,7 @@ mod sockets;
 mod tables;
 mod total;
 mod uids;
+mod uplink;
 mod wall;
 
 use std::collections::BTreeMap;
@@ -40,6 +41,7 @@ pub use sockets::sockets;
 pub use tables::tables;
 pub use total::total;
 pub use uids::uids;
+pub use uplink::uplink;
 pub use wall::{Unconfined, of_host, wall};
 
 /// The kernel features that tenantd uses, by the release that introduced them. docs/guide.md has

@@ -72,6 +72,7 @@ mod sock_diag;
 pub mod syslog;
 pub mod targets;
 pub mod uids;
+pub mod uplink;
 pub mod verify;
 pub mod want;
 pub mod wants;

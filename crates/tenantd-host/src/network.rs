@@ -22,6 +22,9 @@
 //! Addresses of IPv6 are as those of IPv4: both ends have permanent neighbour entries, so neither ARP nor neighbour
 //! discovery is used, and no link has a link-local address. In mode bridge tenants have /128 addresses too, and reach
 //! each other through the hub.
+//!
+//! In mode routed, tenants can have addresses of the network of an interface of the host too: the host answers for
+//! them there (`uplink`).
 
 mod announce;
 mod arrival;
@@ -48,6 +51,7 @@ pub mod residue;
 mod serve;
 mod subnet;
 mod tenant;
+pub(crate) mod uplink;
 mod watch;
 
 use std::cell::{Cell, RefCell};
@@ -348,6 +352,7 @@ fn run(
 /// Also returns whether the hub was made.
 async fn start(network: NetworkPlan) -> Result<(Provisioner, Opened), Failure> {
     let links = Links::connect().map_err(|error| broken(Stage::Link, "", &error))?;
+    links.sweep_proxies(Some(&network)).await?;
     let sysctls =
         Sysctls::of_host().map_err(|(one, error)| broken(Stage::Netns, one.name(), &error))?;
     // First the firewall, because the hub takes packets from tenants.
@@ -378,6 +383,7 @@ async fn start(network: NetworkPlan) -> Result<(Provisioner, Opened), Failure> {
         links,
         network,
         hub: Cell::new(hub),
+        uplink: Cell::default(),
         sysctls: RefCell::new(sysctls),
         firewall,
         held: RefCell::default(),

@@ -7,6 +7,7 @@ mod firewall;
 mod mounts;
 mod network;
 mod process;
+mod uplink;
 
 use std::io;
 
@@ -60,7 +61,8 @@ impl Drift {
 }
 
 /// What is mended while a tenant runs; and its limits.
-const LIVE: [&str; 9] = [
+const LIVE: [&str; 10] = [
+    "uplink",
     "firewall",
     "hub",
     "host end",

@@ -26,6 +26,7 @@ pub fn plan(mode: Mode) -> NetworkPlan {
         subnet: "10.77.0.0/24".parse().unwrap(),
         gateway: GATEWAY,
         ipv6: None,
+        uplink: None,
         hub: EndPlan {
             name: "td-wiki".parse().unwrap(),
             mac: MacAddr([2, 0, 0, 0, 0, 1]),

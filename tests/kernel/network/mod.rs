@@ -17,5 +17,7 @@ mod release;
 mod shape;
 mod sysctls;
 mod unused;
+mod uplink;
+mod uplink_faults;
 mod verify;
 mod watch;

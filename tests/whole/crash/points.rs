@@ -51,6 +51,7 @@ points! {
     provision_admitted: "network: admitted", Cold;
     provision_routed: "network: routed", Cold;
     provision_tenant_end_up: "network: tenant end up", Cold;
+    provision_answered_for: "network: answered for", Cold;
     provision_network_made: "provision: network made", Cold;
     provision_name_given: "provision: name given", Cold;
     provision_reported: "provision: reported", Cold;

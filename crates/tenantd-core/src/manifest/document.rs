@@ -135,6 +135,7 @@ fn network_words(kind: Kind) -> &'static str {
         Kind::Subnet6 => "an IPv6 network",
         Kind::NameServers => "an array of IP addresses",
         Kind::Mac => "a MAC address",
+        Kind::Interface => "the name of an interface",
         Kind::Rates => "a rate, or a table with `in` and `out`",
         Kind::Peers => "an array of names of tenants, or `[\"*\"]`",
         Kind::Services => "an array of ports with a protocol, or `\"dns\"`",
@@ -293,9 +294,8 @@ fn kind_schema(kind: Kind) -> Value {
         Kind::Operators => json!({ "type": "array", "items": table_schema(Table::Operator) }),
         Kind::Vars => strings_schema("^[a-z_][a-z0-9_]*$"),
         Kind::FileMode => json!({ "type": "string", "pattern": "^0?[0-7]{3}$" }),
-        Kind::Path(_) | Kind::Text(_) | Kind::Signal | Kind::Duration { .. } | Kind::Mac => {
-            json!({ "type": "string" })
-        }
+        Kind::Path(_) | Kind::Text(_) | Kind::Signal | Kind::Duration { .. } => string_schema(),
+        Kind::Mac | Kind::Interface => string_schema(),
         Kind::Account => json!({ "type": ["string", "integer"] }),
         Kind::Rates => json!({ "type": ["string", "object"] }),
         Kind::Uids => json!({ "type": "string", "pattern": "^[0-9]+-[0-9]+$" }),
@@ -322,6 +322,10 @@ fn kind_schema(kind: Kind) -> Value {
         Kind::Subnet => json!({ "type": "string", "pattern": "^[0-9]+(\\.[0-9]+){3}/[0-9]+$" }),
         Kind::Subnet6 => json!({ "type": "string", "pattern": "^[0-9a-fA-F:.]+/[0-9]+$" }),
     }
+}
+
+fn string_schema() -> Value {
+    json!({ "type": "string" })
 }
 
 fn size_schema(min: u64) -> Value {

@@ -18,9 +18,9 @@ use super::reference::Table;
 use super::template::Template;
 use super::text::{Command, Environment, Vars};
 use super::value::{
-    Account, Argv, Decode, EgressRule, FileMode, Firewall, Guard, HostAccess, HttpPath, Ips, Mac,
-    Mode, NameFile, NameServer, Outbound, Peer, Permissions, ProgramExit, Publish, Rates, Seed,
-    Service, Signal, Sysctls, UidRange, When,
+    Account, Argv, Decode, EgressRule, FileMode, Firewall, Guard, HostAccess, HttpPath, Interface,
+    Ips, Mac, Mode, NameFile, NameServer, Outbound, Peer, Permissions, ProgramExit, Publish, Rates,
+    Seed, Service, Signal, Sysctls, UidRange, When,
 };
 use crate::capability::Capabilities;
 use crate::name::{AppName, TenantName};
@@ -264,6 +264,8 @@ tables! {
         gateway: Known<Ipv4Addr>,
         subnet6: Optional<Ipv6Network>,
         gateway6: Known<Ipv6Addr>,
+        uplink: Optional<Interface>,
+        set_uplink: Known<bool>,
         mtu: Known<u32>,
         firewall: Known<Firewall>,
     }

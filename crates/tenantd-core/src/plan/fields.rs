@@ -48,8 +48,8 @@ pub(super) const LABEL_ADDRESS: &str = "address";
 
 /// The labels of what makes the network that all tenants share. A running supervisor exchanges the network for another
 /// one, for which all tenants are reprovisioned.
-pub(super) const LABELS_NETWORK: [&str; 7] = [
-    "mode", "subnet", "gateway", "subnet6", "gateway6", "mtu", "firewall",
+pub(super) const LABELS_NETWORK: [&str; 8] = [
+    "mode", "subnet", "gateway", "subnet6", "gateway6", "uplink", "mtu", "firewall",
 ];
 
 /// The label of the path at which a datastore is mounted.
@@ -75,6 +75,7 @@ pub fn shared(app: &AppName, network: &NetworkPlan, control: &ControlPlan, see: 
         subnet,
         gateway,
         ipv6,
+        uplink,
         hub,
         mark,
         mtu,
@@ -88,6 +89,9 @@ pub fn shared(app: &AppName, network: &NetworkPlan, control: &ControlPlan, see: 
     if let Some(Subnet6 { network, gateway }) = ipv6 {
         see(renews(Later("subnet6"), "subnet6", network));
         see(renews(Later("gateway6"), "gateway6", gateway));
+    }
+    if let Some(uplink) = uplink {
+        see(renews(Later("uplink"), "uplink", uplink));
     }
     see(renews(Later("hub"), "hub", &End(hub)));
     see(renews(Later("mark"), "mark", mark));

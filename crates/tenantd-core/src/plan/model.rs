@@ -32,7 +32,7 @@ pub use control::{ControlPlan, Operator, Reader};
 pub use files::{FilePlan, LogFiles};
 pub use link::{EndPlan, LinkPlan};
 pub use mac::MacAddr;
-pub use subnet::Subnet6;
+pub use subnet::{Subnet6, UplinkPlan};
 
 /// One application and all its tenants.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -71,6 +71,8 @@ pub struct NetworkPlan {
     pub gateway: Ipv4Addr,
     /// The same of IPv6, if tenants can have such addresses.
     pub ipv6: Option<Subnet6>,
+    /// The link of the host by which others reach addresses of tenants that are in none of the subnets.
+    pub uplink: Option<UplinkPlan>,
     /// The link with the gateway's address on the host: a bridge, which has ports only in mode
     /// bridge.
     pub hub: EndPlan,

@@ -4,6 +4,7 @@ mod auto;
 mod claims;
 mod ipv6;
 pub(super) mod macs;
+mod uplink;
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
@@ -22,6 +23,7 @@ use crate::manifest::value::{self, Sysctls};
 use crate::name::AppName;
 pub(super) use auto::{Given, give};
 pub(super) use ipv6::lacking;
+pub(super) use uplink::by_uplink;
 
 /// The most ports of a bridge: `BR_MAX_PORTS` of net/bridge/br_private.h is 1,024, and port
 /// number 0 is not used.
@@ -58,7 +60,15 @@ pub(super) fn network(
     let gateway = gateway(network, *subnet.get_ref(), problems);
     check_room(&subnet, manifest.tenants.len(), problems);
     let six = ipv6::read(network, problems);
+    let uplink = uplink::read(network, &foreign, problems);
     for ip in manifest.tenants.iter().flat_map(Tenant::ips) {
+        if network.uplink.is_set && !uplink::is_inside(network, *ip.get_ref()) {
+            // One that is invalid is reported already.
+            if let Some(uplink) = &uplink {
+                uplink.check_address(ip, (network, *subnet.get_ref()), problems);
+            }
+            continue;
+        }
         let around = (*subnet.get_ref(), &gateway);
         match *ip.get_ref() {
             IpAddr::V4(address) => check_address((ip, address), around, &mut free, problems),
@@ -72,7 +82,7 @@ pub(super) fn network(
         let message = format!("cannot read the host's addresses: {}", errno.desc());
         problems.report(&subnet.span(), message);
     }
-    let around = Around::of(&subnet, &gateway, six.as_ref());
+    let around = Around::of(&subnet, &gateway, six.as_ref(), uplink.as_ref());
     claims::check(host, &around.subnets, (app, &foreign), problems);
     check_host(&foreign, &around, &manifest.tenants, &mut free, problems);
     let app = app?;
@@ -81,6 +91,7 @@ pub(super) fn network(
         subnet: *subnet.get_ref(),
         gateway: *gateway.get_ref(),
         ipv6: six.map(|six| six.plan()),
+        uplink: uplink.map(|uplink| uplink.plan(network)),
         hub: derive::hub(app),
         mark: derive::hub_mark(app),
         mtu: *network.mtu.as_ref()?.get_ref(),
@@ -92,6 +103,7 @@ pub(super) fn network(
 struct Around {
     subnets: Vec<(IpNetwork, Span)>,
     gateways: Vec<(IpAddr, Span)>,
+    uplink: Option<String>,
 }
 
 impl Around {
@@ -99,10 +111,12 @@ impl Around {
         subnet: &Spanned<Ipv4Network>,
         gateway: &Spanned<Ipv4Addr>,
         six: Option<&ipv6::Written>,
+        uplink: Option<&uplink::Written>,
     ) -> Self {
         let mut around = Self {
             subnets: vec![((*subnet.get_ref()).into(), subnet.span())],
             gateways: vec![((*gateway.get_ref()).into(), gateway.span())],
+            uplink: uplink.map(|it| it.name.clone()),
         };
         if let Some(ipv6::Written { subnet, gateway }) = six {
             let (network, address) = (*subnet.get_ref(), *gateway.get_ref());
@@ -341,9 +355,13 @@ fn check_host(
                 "the subnet {subnet} overlaps {} on the host's interface {interface}",
                 IpNetwork::new(other.network(), other.prefix()).unwrap_or(other),
             );
-            problems
-                .report(at, message)
-                .help("use a subnet that is free");
+            let help = match around.uplink.as_ref() == Some(interface) {
+                true => {
+                    "use a subnet that is free: with `uplink`, tenants can have addresses of its network all the same"
+                }
+                false => "use a subnet that is free",
+            };
+            problems.report(at, message).help(help);
         }
     }
 }

@@ -36,6 +36,8 @@ pub struct TrafficPlan {
     pub host_services: Vec<Service>,
     /// Its services that are published on addresses of the host.
     pub publish: Vec<Publish>,
+    /// Those of its addresses that others reach by the uplink, whatever `outbound` is.
+    pub by_uplink: Vec<IpAddr>,
 }
 
 /// The tenants that a tenant may connect to.
@@ -56,6 +58,8 @@ pub(super) fn fields(traffic: &TrafficPlan, see: See<'_>) {
         peers: Peers { all, named },
         host_services,
         publish,
+        // Follows from the addresses and the network.
+        by_uplink: _,
     } = traffic;
     let at_default = *outbound == Outbound::None;
     see(filters(Later("outbound"), "outbound", outbound).default_is(at_default));
@@ -90,6 +94,8 @@ pub(super) fn data(traffic: &TrafficPlan, whole: &mut Map<String, Value>) {
         peers: Peers { all, named },
         host_services,
         publish,
+        // Follows from the addresses and the network.
+        by_uplink: _,
     } = traffic;
     let texts = |items: Vec<String>| json!(items);
     let mut peers: Vec<String> = named.keys().map(ToString::to_string).collect();

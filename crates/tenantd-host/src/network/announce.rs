@@ -4,12 +4,13 @@
 //!
 //! The kernel's own announcement (`arp_notify`, `ndisc_notify`) comes before the link carries, and is lost.
 
+use std::io;
 use std::net::IpAddr;
 use std::os::fd::AsRawFd;
 
-use nix::sys::socket::{AddressFamily, MsgFlags, SockFlag, SockType, sendto, socket};
+use nix::sys::socket::{AddressFamily, LinkAddr, MsgFlags, SockFlag, SockType, sendto, socket};
 
-use tenantd_core::plan::model::LinkPlan;
+use tenantd_core::plan::model::{LinkPlan, MacAddr};
 use tenantd_core::stage::{Failure, Stage};
 
 use super::frame::announcement;
@@ -25,18 +26,26 @@ pub(super) fn announce(
 ) -> Result<(), Failure> {
     let name = link.tenant.name.as_str();
     let sent = netns::visit(netns, || {
-        let socket = socket(
-            AddressFamily::Packet,
-            SockType::Raw,
-            SockFlag::SOCK_CLOEXEC,
-            None,
-        )?;
-        let to = packet_address(name)?;
-        for address in addresses {
-            let frame = announcement(link.tenant.mac, address);
-            sendto(socket.as_raw_fd(), &frame, &to, MsgFlags::MSG_DONTWAIT)?;
-        }
-        Ok(())
+        send(packet_address(name)?, link.tenant.mac, addresses)
     });
     sent.map_err(|error| broken(Stage::Address, "(its announcement)", &error))
+}
+
+/// Sends one frame for each of these addresses by a link of the calling thread's namespace, as one of this MAC address.
+pub(super) fn send(
+    to: LinkAddr,
+    mac: MacAddr,
+    addresses: impl Iterator<Item = IpAddr>,
+) -> io::Result<()> {
+    let socket = socket(
+        AddressFamily::Packet,
+        SockType::Raw,
+        SockFlag::SOCK_CLOEXEC,
+        None,
+    )?;
+    for address in addresses {
+        let frame = announcement(mac, address);
+        sendto(socket.as_raw_fd(), &frame, &to, MsgFlags::MSG_DONTWAIT)?;
+    }
+    Ok(())
 }

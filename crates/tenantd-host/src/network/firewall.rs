@@ -44,7 +44,7 @@ use tenantd_core::stage::{Failure, Stage};
 use elements::Element;
 use found::elements_in;
 use missing::{lacking, unavailable};
-use parts::{family_of, forget, guard_rules, list_in, own_guard};
+use parts::{asked_on, family_of, forget, guard_rules, list_in, own_guard};
 use ports::Ports;
 use rules::{BASES, CHAINS, DENIED, Facts, GUARD, SPOOFED};
 use sets::{Family, SETS};
@@ -201,6 +201,7 @@ impl Firewall {
             all.push((Family::Netdev, wire::flush_chain(table, GUARD_CHAIN)));
             all.extend(guard_rules(table, GUARD_CHAIN));
         }
+        all.extend(asked_on(table, self.network.uplink.as_ref()));
         let chains = self.facts.rules();
         for (chain, _) in &chains {
             all.push((Family::Inet, wire::flush_chain(table, chain)));

@@ -70,6 +70,13 @@ impl Provisioner {
         held.chain(link.addresses.iter()).collect()
     }
 
+    /// Whether another tenant has an address.
+    pub(super) fn is_held_by_another(&self, link: &LinkPlan, address: IpAddr) -> bool {
+        let held = self.held.borrow();
+        let owner = held.owners.get(&address);
+        owner.is_some_and(|owner| *owner != link.mark)
+    }
+
     /// Notes that a tenant has no address any longer.
     pub(super) fn let_go(&self, link: &LinkPlan) {
         self.held.borrow_mut().remove(&link.mark, |_| true);
@@ -92,11 +99,15 @@ impl Provisioner {
             return admit(link);
         };
         let present = self.links.all_addresses_in(number).await?;
-        let is_ours = |it: &&IpAddr| self.network.subnets().any(|subnet| subnet.contains(**it));
+        let is_ours = |it: &&IpAddr| {
+            let mut subnets = self.network.subnets();
+            subnets.any(|subnet| subnet.contains(**it)) || self.network.is_by_uplink(**it)
+        };
         let present: BTreeSet<IpAddr> = present.iter().filter(is_ours).copied().collect();
         let gone: Vec<IpAddr> = present.difference(&planned).copied().collect();
         let new: Vec<IpAddr> = planned.difference(&present).copied().collect();
         let way = self.way(found.index);
+        self.answer_no_longer(link, gone.iter().copied()).await?;
         for address in &gone {
             self.links.unroute(way, &self.network, *address).await?;
         }
@@ -114,6 +125,7 @@ impl Provisioner {
         }
         self.keep_of(link, &gone);
         self.until_free(link, &new).await?;
+        self.probe(new.iter().copied()).await?;
         admit(link)?;
         self.hold(link);
         for address in &new {
@@ -131,6 +143,7 @@ impl Provisioner {
                 .route_to(way, &self.network, *address, &link.tenant);
             routed.await?;
         }
+        self.answer_for(new.iter().copied()).await?;
         match self.network.mode {
             Mode::Bridge if !new.is_empty() => announce(netns, link, new.into_iter()),
             Mode::Bridge | Mode::Routed => Ok(()),

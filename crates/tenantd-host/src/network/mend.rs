@@ -95,6 +95,7 @@ impl Provisioner {
             }
         }
         mended.extend(self.ensure_way_from_loopback(link, index).await?);
+        mended.extend(self.mend_proxies(link).await?);
         if link.rate.inward.is_some() && rate::limit_inward(link)? {
             mended.push(format!("the rate of {name}"));
         }
@@ -124,8 +125,9 @@ impl Provisioner {
         self.controller().unwrap_or(host_end)
     }
 
-    /// Removes what the hub has for a tenant, in mode bridge. Else it goes with the host end.
+    /// Removes what the uplink has for a tenant, and the hub, in mode bridge. Else that goes with the host end.
     pub(super) async fn unroute(&self, link: &LinkPlan) -> Result<(), Failure> {
+        self.answer_no_longer(link, self.all_held(link)).await?;
         let Some(hub) = self.controller() else {
             return Ok(());
         };

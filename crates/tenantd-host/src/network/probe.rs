@@ -40,6 +40,8 @@ pub enum On<'a> {
     Tenant(&'a Netns, &'a str),
     /// A link of the host. The addresses of all links are read, to find it.
     Host(&'a str),
+    /// A link of the host, as a packet socket has it.
+    Link(LinkAddr),
 }
 
 /// Fails if another machine has one of these addresses. `mac` is that of the link, to which the answers come.
@@ -54,8 +56,9 @@ pub async fn refuse_taken(
     let addresses: Vec<IpAddr> = addresses.into_iter().collect();
     let fail = |error: io::Error| broken(Stage::Address, "(who has it)", &error);
     let (socket, link) = match on {
-        On::Tenant(netns, name) => netns::visit(netns, || open(name)),
-        On::Host(name) => open(name),
+        On::Tenant(netns, name) => netns::visit(netns, || open(packet_address(name)?)),
+        On::Host(name) => packet_address(name).and_then(open),
+        On::Link(link) => open(link),
     }
     .map_err(fail)?;
     #[expect(
@@ -119,8 +122,7 @@ async fn hear(socket: &AsyncFd<OwnedFd>) -> io::Result<Vec<u8>> {
 }
 
 /// A socket for frames of a link of the calling thread's namespace.
-fn open(name: &str) -> io::Result<(OwnedFd, LinkAddr)> {
-    let link = packet_address(name)?;
+fn open(link: LinkAddr) -> io::Result<(OwnedFd, LinkAddr)> {
     let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
     let socket = socket(
         AddressFamily::Packet,

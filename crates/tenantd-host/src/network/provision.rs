@@ -22,6 +22,7 @@ use super::live::Held;
 use super::rate;
 use super::refusal::{errno, refused};
 use super::tenant::TenantSocket;
+use super::uplink::Uplink;
 
 /// The time limit for the kernel to destroy an unused namespace. It takes 15 to 50 ms, and was seen
 /// to take some hundred ms on a host under load.
@@ -44,6 +45,8 @@ pub(super) struct Provisioner {
     pub(super) network: NetworkPlan,
     /// The interface index of the hub.
     pub(super) hub: Cell<u32>,
+    /// The uplink, as it was found last.
+    pub(super) uplink: Cell<Option<Uplink>>,
     /// Access to the sysctls of a tenant's namespace.
     pub(super) sysctls: RefCell<Sysctls>,
     /// The firewall, unless the manifest has none.
@@ -193,6 +196,8 @@ impl Provisioner {
         if port {
             self.carries(self.hub.get()).await?;
         }
+        self.answer_for(link.addresses.iter()).await?;
+        crash::point("network: answered for", &link.mark);
         Ok(())
     }
 

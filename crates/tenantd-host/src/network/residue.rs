@@ -97,7 +97,8 @@ pub fn remove(link: &Marked) -> Result<(), Failure> {
                 if link.tenant.is_none() {
                     subnet::remove_of_hub(&links, found.index, &[]).await?;
                 }
-                links.delete(&found).await
+                links.delete(&found).await?;
+                links.sweep_proxies(None).await
             }
             Some(_) | None => Ok(()),
         }

@@ -12,6 +12,7 @@ use super::provision::Provisioner;
 use super::watch::tables::TablesWatch;
 use super::watch::{Note, Watch};
 use super::{PROVISIONS_MAX, Request};
+use crate::netns::Netns;
 use tenantd_core::name::IfName;
 use tenantd_core::plan::model::LinkPlan;
 use tenantd_core::stage::Failure;
@@ -194,12 +195,22 @@ impl Change {
     }
 }
 
+async fn provision(
+    provisioner: &Provisioner,
+    room: &Semaphore,
+    link: &LinkPlan,
+) -> Result<Netns, Failure> {
+    // Before a place is taken: it waits, and others need not.
+    provisioner.probe(link.addresses.iter()).await?;
+    let _permit = room.acquire().await;
+    provisioner.provision(link).await
+}
+
 /// Carries out one request.
 async fn answer(provisioner: &Provisioner, room: &Semaphore, request: Request) -> Change {
     match request {
         Request::Provision(link, _, reply) => {
-            let _permit = room.acquire().await;
-            let made = provisioner.provision(&link).await;
+            let made = provision(provisioner, room, &link).await;
             let whole = made.is_ok();
             // If the caller no longer waits, dropping the answer closes the namespace.
             if reply.send(made).is_ok() && whole {

@@ -10,6 +10,7 @@ mod model;
 mod pace;
 mod socket;
 pub(super) mod tables;
+mod uplink;
 mod wire;
 
 use std::collections::BTreeMap;

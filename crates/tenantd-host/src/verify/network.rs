@@ -17,7 +17,7 @@ use rtnetlink::packet_route::route::{RouteAddress, RouteAttribute, RouteMessage}
 use rtnetlink::packet_route::{AddressFamily, RouteNetlinkMessage};
 use rtnetlink::{Handle, RouteMessageBuilder};
 
-use super::Drift;
+use super::{Drift, uplink};
 use crate::network::{is_reached_from_loopback, rate};
 use tenantd_core::plan::model::{EndPlan, LinkPlan, Mode, NetworkPlan};
 use tenantd_core::plan::rate::Rate;
@@ -43,6 +43,7 @@ pub(super) fn verify(network: &NetworkPlan, link: &LinkPlan, pid: u32) -> io::Re
         link.host.name.as_str(),
         link.rate.inward,
     )?);
+    drifts.extend(uplink::verify(network, link)?);
     drifts.extend(inside);
     Ok(drifts)
 }
@@ -95,7 +96,9 @@ fn rate_of(what: &'static str, name: &str, planned: Option<Rate>) -> io::Result<
 }
 
 /// Asks the kernel in the network namespace of the calling thread.
-fn asked<T>(questions: impl AsyncFnOnce(&Handle) -> Result<T, rtnetlink::Error>) -> io::Result<T> {
+pub(super) fn asked<T>(
+    questions: impl AsyncFnOnce(&Handle) -> Result<T, rtnetlink::Error>,
+) -> io::Result<T> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
@@ -307,7 +310,10 @@ fn end(what: &'static str, planned: &EndPlan, mtu: u32, found: Option<&LinkMessa
     drifts
 }
 
-async fn find(handle: &Handle, name: &str) -> Result<Option<LinkMessage>, rtnetlink::Error> {
+pub(super) async fn find(
+    handle: &Handle,
+    name: &str,
+) -> Result<Option<LinkMessage>, rtnetlink::Error> {
     let request = handle.link().get().match_name(name.to_owned());
     match request.execute().try_next().await {
         Err(error) if is(&error, libc::ENODEV) => Ok(None),

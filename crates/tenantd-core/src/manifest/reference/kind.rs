@@ -113,6 +113,8 @@ pub enum Kind {
     Words,
     /// A MAC address.
     Mac,
+    /// The name of an interface of the host.
+    Interface,
     /// A rate for both directions, or a table with one for each.
     Rates,
     /// An array of exit statuses and names of signals.

@@ -14,7 +14,18 @@ pub(super) const SUBNET6: &str = "The network of all tenants' IPv6 addresses, as
      addresses. Without it, no tenant has an IPv6 address. Use one of your own from fd00::/8 (RFC 4193), with \
      digits at random, or a part of what your provider routes to the host.";
 
-pub(super) const IP: &str = "The tenant's address within `subnet` or `subnet6`, or an array of several: \
+pub(super) const UPLINK: &str = "An interface of the host whose network tenants can have addresses of, such as that of an office: \
+     `ip = \"192.168.1.50\"`, or one beside an address of `subnet`. Others in that network reach the tenant at such an \
+     address, whatever `outbound` says: the host answers for it (proxy ARP and NDP), and only while the tenant runs. Before a \
+     tenant takes the address, tenantd asks whether another machine has it. `subnet` stays a network that nothing else has. \
+     Only with `mode = \"routed\"`; IPv6 addresses need `subnet6` too. The interface must forward, see `set_uplink`.";
+
+pub(super) const SET_UPLINK: &str = "Whether tenantd changes settings of the uplink where it must: `forwarding` of IPv4; with \
+     `subnet6` also `forwarding`, `force_forwarding` and `proxy_ndp` of IPv6, and `accept_ra = 2` if it was 1, so that the host \
+     still listens to its router. They stay when tenantd ends. Otherwise `tenantd check` names what is missing, with the line \
+     that mends it.";
+
+pub(super) const IP: &str = "The tenant's address within `subnet` or `subnet6`, or of the network of the `uplink`, or an array of several: \
      `ip = [\"10.77.0.11\", \"fd00:77::11\"]`. The first one is `{ip}`, and the one that is looked at for \
      `ready.tcp`. `\"auto\"` stands for an \
      address of each family that has a subnet and that the array does not name. tenantd finds it: the first time \

@@ -83,6 +83,8 @@ keys! {
             network::SUBNET6;
         "gateway6", Kind::Address6, Derived("the first address of `subnet6`"), "\"fd00:77::fe\"",
             "The host's IPv6 address in `subnet6`, which all tenants with an IPv6 address can reach.";
+        "uplink", Kind::Interface, Derived("none"), "\"eth0\"", network::UPLINK;
+        "set_uplink", Kind::Flag, Value("false"), "true", network::SET_UPLINK;
         "firewall", Kind::Choice(&["on", "off"]), Value("\"on\""), "\"off\"", traffic::FIREWALL;
         "mtu", Kind::Count { min: 1280, max: 65535 }, Value("1500"), "9000",
             "The MTU of every link in bytes. At least 1280, which IPv6 requires. `tenantd check` names a link of the \

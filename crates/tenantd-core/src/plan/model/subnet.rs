@@ -1,5 +1,6 @@
 //! The networks of the tenants' addresses, of both families.
 
+use std::fmt;
 use std::net::{IpAddr, Ipv6Addr};
 
 use ipnetwork::{IpNetwork, Ipv6Network};
@@ -15,7 +16,32 @@ pub struct Subnet6 {
     pub gateway: Ipv6Addr,
 }
 
+/// An interface of the host, of whose networks tenants can have addresses.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UplinkPlan {
+    /// Its name.
+    pub name: String,
+    /// Whether its settings are changed where they must be.
+    pub set: bool,
+}
+
+impl fmt::Display for UplinkPlan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.name)?;
+        match self.set {
+            true => f.write_str(", whose settings are changed"),
+            false => Ok(()),
+        }
+    }
+}
+
 impl NetworkPlan {
+    /// Whether others reach an address by the uplink: it is in none of the subnets.
+    #[must_use]
+    pub fn is_by_uplink(&self, address: IpAddr) -> bool {
+        self.uplink.is_some() && !self.subnets().any(|subnet| subnet.contains(address))
+    }
+
     /// The networks of the tenants' addresses: that of IPv4, and that of IPv6 if there is one.
     pub fn subnets(&self) -> impl Iterator<Item = IpNetwork> {
         let ipv6 = self.ipv6.map(|it| IpNetwork::V6(it.network));

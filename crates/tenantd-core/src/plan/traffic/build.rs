@@ -40,6 +40,7 @@ pub(in crate::plan) fn of(manifest: &Manifest, tenant: &Tenant) -> TrafficPlan {
         peers: peers(manifest, tenant),
         host_services: services,
         publish: publish.map(|it| it.get_ref().clone()).collect(),
+        by_uplink: network::by_uplink(manifest, tenant),
     }
 }
 

@@ -170,6 +170,7 @@ fn traffic(traffic: &TrafficPlan, address: IpAddr, all: &mut BTreeSet<Element>) 
         peers,
         host_services,
         publish,
+        by_uplink,
     } = traffic;
     let own = || Joined::default().and(address);
     let set = |sets| of_family(address, sets);
@@ -189,6 +190,10 @@ fn traffic(traffic: &TrafficPlan, address: IpAddr, all: &mut BTreeSet<Element>) 
             all.insert(element(set(["snat4", "snat6"]), own(), value));
         }
         (Outbound::Nat, None) => drop(all.insert(key(set(["masq4", "masq6"]), own()))),
+    }
+    if by_uplink.contains(&address) {
+        all.insert(key(set(["asked4", "asked6"]), own()));
+        all.insert(key(set(["direct4", "direct6"]), own()));
     }
     if peers.all {
         all.insert(key(set(["all4", "all6"]), own()));

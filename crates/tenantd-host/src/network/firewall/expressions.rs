@@ -44,6 +44,8 @@ pub(super) const SOURCE6: Field = Field::Payload(1, 8, 16);
 pub(super) const DESTINATION6: Field = Field::Payload(1, 24, 16);
 pub(super) const ARP_ETHER: Field = Field::Payload(1, 8, 6);
 pub(super) const ARP_SOURCE: Field = Field::Payload(1, 14, 4);
+pub(super) const ARP_OPERATION: Field = Field::Payload(1, 6, 2);
+pub(super) const ARP_TARGET: Field = Field::Payload(1, 24, 4);
 pub(super) const ICMP_TYPE: Field = Field::Payload(2, 0, 1);
 /// The target of a message of neighbour discovery.
 pub(super) const TARGET6: Field = Field::Payload(2, 8, 16);
@@ -263,6 +265,13 @@ impl Rule {
     /// Translates the source to the address of the link by which the packet leaves.
     pub(super) fn masquerade(self) -> Self {
         self.with("masq", &[])
+    }
+
+    /// Marks the packet as sent to this host alone: `NFT_META_PKTTYPE` becomes `PACKET_HOST`.
+    pub(super) fn for_this_host(self) -> Self {
+        let host = [number(1, register(0)), data(2, &[0])];
+        let set = [number(2, 19), number(3, register(0))];
+        self.with("immediate", &host).with("meta", &set)
     }
 
     /// Counts the packet.

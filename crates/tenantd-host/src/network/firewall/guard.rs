@@ -1,14 +1,31 @@
 //! The rules of the table of frames: what a tenant may say about its own addresses, and what it may send from them.
 
 use super::expressions::{
-    ARP_ETHER, ARP_SOURCE, ETHER_SOURCE, ETHER_TYPE, ETHERNET, ICMP_TYPE, IIF, IIFTYPE, L4PROTO,
-    SOURCE4, SOURCE6, TARGET6,
+    ARP_ETHER, ARP_OPERATION, ARP_SOURCE, ARP_TARGET, ETHER_SOURCE, ETHER_TYPE, ETHERNET,
+    ICMP_TYPE, IIF, IIFTYPE, L4PROTO, SOURCE4, SOURCE6, TARGET6,
 };
 use super::rules::{ICMPV6, Rule, SPOOFED};
 
 /// Messages of neighbour discovery (RFC 4861).
 pub(super) const SOLICITATION: u8 = 135;
 pub(super) const ADVERTISEMENT: u8 = 136;
+
+/// What is asked for an address of a tenant on the uplink. The kernel lets up to 0.8 s pass before it answers for another
+/// machine, in case that one answers itself, but not if it alone was asked.
+pub(super) fn asked() -> Vec<Rule> {
+    let of_type = |kind: u16| Rule::new().is(ETHER_TYPE, &kind.to_be_bytes());
+    vec![
+        of_type(0x0806)
+            .is(ARP_OPERATION, &[0, 1])
+            .in_set("asked4", &[ARP_TARGET])
+            .for_this_host(),
+        of_type(0x86dd)
+            .is(L4PROTO, &[ICMPV6])
+            .is(ICMP_TYPE, &[SOLICITATION])
+            .in_set("asked6", &[TARGET6])
+            .for_this_host(),
+    ]
+}
 
 /// The rules of the table of frames.
 pub(super) fn guard() -> Vec<Rule> {

@@ -2,10 +2,14 @@
 
 use std::collections::BTreeSet;
 
+use super::super::link::index_of;
 use super::elements::Element;
+use super::rules::ASKED;
 use super::sets::{Family, Set};
 use super::socket::Transaction;
-use super::{conntrack, guard, wire};
+use super::{Firewall, conntrack, guard, wire};
+use tenantd_core::plan::model::UplinkPlan;
+use tenantd_core::stage::Failure;
 
 /// The rules of a chain that guards host ends.
 pub(super) fn guard_rules(table: &str, chain: &str) -> Transaction {
@@ -18,6 +22,40 @@ pub(super) fn guard_rules(table: &str, chain: &str) -> Transaction {
 /// The chain that guards one host end.
 pub(super) fn own_guard(device: &str) -> String {
     format!("guard_{}", device.replace('-', "_"))
+}
+
+/// The chain for what others ask for on an uplink.
+pub(super) fn asked_chain(uplink: &str) -> String {
+    let plain = |c: char| if c.is_ascii_alphanumeric() { c } else { '_' };
+    format!("asked_{}", uplink.chars().map(plain).collect::<String>())
+}
+
+/// The changes that make that chain. None without the interface: it is made once it appears.
+pub(super) fn asked_on(table: &str, uplink: Option<&UplinkPlan>) -> Transaction {
+    let uplink = uplink.map(|uplink| uplink.name.as_str());
+    let Some(uplink) = uplink.filter(|uplink| index_of(uplink).is_ok()) else {
+        return Vec::new();
+    };
+    let chain = asked_chain(uplink);
+    let made = wire::new_base_chain(table, &chain, &ASKED, &[uplink]);
+    let mut all = vec![
+        (Family::Netdev, made),
+        (Family::Netdev, wire::flush_chain(table, &chain)),
+    ];
+    let rules = guard::asked().into_iter();
+    all.extend(rules.map(|rule| (Family::Netdev, wire::new_rule(table, &chain, rule))));
+    all
+}
+
+impl Firewall {
+    /// Has the kernel answer at once for tenants on an uplink that has appeared.
+    ///
+    /// # Errors
+    /// [`Stage::Firewall`](tenantd_core::stage::Stage::Firewall).
+    pub(in crate::network) fn answer_at_once(&self, uplink: &UplinkPlan) -> Result<(), Failure> {
+        let made = self.socket.commit(&asked_on(&self.table, Some(uplink)));
+        made.map_err(|refused| self.refused(&uplink.name, &refused))
+    }
 }
 
 /// The table that an element is in.

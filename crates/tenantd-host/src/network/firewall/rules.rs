@@ -50,6 +50,15 @@ pub(super) const GUARD: Base = Base {
     accepts: false,
 };
 
+/// What others ask for on the uplink.
+pub(super) const ASKED: Base = Base {
+    name: "asked",
+    kind: "filter",
+    hook: HookNumber::Dev(DevHookNumber::Ingress),
+    priority: -500,
+    accepts: true,
+};
+
 const fn base(name: &'static str, kind: &'static str, hook: InetHookNumber, priority: i32) -> Base {
     Base {
         name,

@@ -123,6 +123,9 @@ pub(super) const SETS: &[Set] = &[
     set("ok4", Netdev, &[INTERFACE, ETHER, IPV4], Keys),
     set("ok6", Netdev, &[INTERFACE, ETHER, IPV6], Keys),
     set("arps", Netdev, &[INTERFACE, ETHER, ETHER, IPV4], Keys),
+    // Addresses of tenants that others ask for on the uplink.
+    set("asked4", Netdev, &[IPV4], Keys),
+    set("asked6", Netdev, &[IPV6], Keys),
     // Addresses that are in use, and the gateway's.
     set("own4", Inet, &[IPV4], Keys),
     set("own6", Inet, &[IPV6], Keys),

@@ -13,7 +13,7 @@ use tenantd_core::plan::model::{LinkPlan, NetworkPlan};
 
 use super::elements::{self, Element};
 use super::found::all_elements_in;
-use super::parts::own_guard;
+use super::parts::{asked_chain, own_guard};
 use super::rules::{self, BASES, CHAINS, Facts};
 use super::sets::{Family, SETS};
 use super::socket::{NftSocket, Refused};
@@ -192,6 +192,12 @@ impl Tables {
         for name in bases.chain(CHAINS) {
             let key = (Family::Inet, name.to_owned());
             all.extend(self.chain(&key, &rules(name)));
+        }
+        if let Some(uplink) = &network.uplink {
+            let rules = guard::asked();
+            let rules = rules.iter().map(|rule| rules::names(&rule.expressions));
+            let key = (Family::Netdev, asked_chain(&uplink.name));
+            all.extend(self.chain(&key, &rules.collect()));
         }
         let own = self.elements.get(&network.mark);
         for gateway in network.gateways().map(elements::of_gateway) {

@@ -12,7 +12,7 @@ use tenantd_core::plan::model::{LinkPlan, Mode, NetworkPlan};
 
 use super::wire::{self, Raw};
 use crate::network::family::{destination, local, neighbour_address, whole};
-use crate::network::link::{Found, outgoing};
+use crate::network::link::{Found, index_of, outgoing};
 use crate::network::loopback::is_way;
 use crate::network::mend::{differences, is_permanent, table};
 use crate::network::rate;
@@ -24,7 +24,7 @@ const MAIN: u32 = 254;
 const LOCAL: u32 = 255;
 
 /// The flag of a link that is up.
-const UP: u32 = 1;
+pub(super) const UP: u32 = 1;
 
 /// The address family of messages about ports of a bridge.
 const BRIDGE: u8 = 7;
@@ -43,23 +43,29 @@ pub(in crate::network) enum Part {
 /// What must be there.
 #[derive(Debug)]
 pub(super) struct Model {
-    network: NetworkPlan,
+    pub(super) network: NetworkPlan,
     hub: u32,
     tenants: BTreeMap<u32, LinkPlan>,
     indices: BTreeMap<String, u32>,
-    addresses: BTreeMap<IpAddr, u32>,
+    pub(super) addresses: BTreeMap<IpAddr, u32>,
+    /// The index of the uplink and its flags, as they were told last.
+    pub(super) uplink: Option<(u32, u32)>,
     /// Links of nobody that are down, or that have lost something: a provision may be making one of them.
     early: BTreeSet<u32>,
 }
 
 impl Model {
     pub(super) fn new(network: NetworkPlan, hub: u32) -> Self {
+        let uplink = network.uplink.as_ref();
+        let uplink = uplink.and_then(|uplink| index_of(&uplink.name).ok());
+        let uplink = uplink.map(|index| (index, UP));
         Self {
             network,
             hub,
             tenants: BTreeMap::new(),
             indices: BTreeMap::new(),
             addresses: BTreeMap::new(),
+            uplink,
             early: BTreeSet::new(),
         }
     }
@@ -139,9 +145,18 @@ impl Model {
     /// Adds the parts that a message casts doubt on.
     pub(super) fn hear(&mut self, message: Raw<'_>, suspects: &mut Vec<Part>) {
         match message.kind {
-            wire::NEW_LINK => self.on_link(message, suspects),
-            wire::DEL_LINK => self.on_link_gone(message, suspects),
-            wire::NEW_ADDRESS | wire::DEL_ADDRESS => self.on_address(message, suspects),
+            wire::NEW_LINK => {
+                self.on_uplink(message, suspects);
+                self.on_link(message, suspects);
+            }
+            wire::DEL_LINK => {
+                self.on_uplink(message, suspects);
+                self.on_link_gone(message, suspects);
+            }
+            wire::NEW_ADDRESS | wire::DEL_ADDRESS => {
+                self.on_uplink_address(message, suspects);
+                self.on_address(message, suspects);
+            }
             wire::NEW_ROUTE | wire::DEL_ROUTE => {
                 if let Some(
                     RouteNetlinkMessage::NewRoute(route) | RouteNetlinkMessage::DelRoute(route),
@@ -257,7 +272,8 @@ impl Model {
             return;
         };
         let to = outgoing(route);
-        if self.network.subnets().any(|it| is_inside(network, it)) {
+        let is_of_tenant = || self.is_alone_of_tenant(network);
+        if self.network.subnets().any(|it| is_inside(network, it)) || is_of_tenant() {
             let within = network.network()..=network.broadcast();
             for (address, index) in self.addresses.range(within) {
                 let own = match self.network.mode {
