@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 
 use tenantd_core::manifest::{self, Source, problem::Problems};
 use tenantd_core::plan::facts::{
-    Ceilings, Claim, Claimant, HostAddress, ProgramFact, Table, TextFact, User,
+    Ceilings, Claim, Claimant, HostAddress, Parent, ParentKind, ProgramFact, Table, TextFact, User,
 };
 use tenantd_core::plan::{
     self, diff, effect,
@@ -75,6 +75,14 @@ fn host() -> Table {
             locked_memory: Bound::Number(1 << 30),
             ..Ceilings::default()
         },
+        parents: [
+            ("lan0", 9000, ParentKind::Ethernet),
+            ("wg0", 1420, ParentKind::Other),
+            ("wlan0", 1500, ParentKind::Wireless),
+            ("eth1", 1500, ParentKind::Port("br0".to_owned())),
+        ]
+        .map(|(name, mtu, kind)| (name.to_owned(), Parent { mtu, kind }))
+        .into(),
         claims: ["10.90.0.0/16", "fd00:91::/48"].map(claim).into(),
         addresses: vec![
             address("lo", "127.0.0.1/8"),
@@ -259,8 +267,9 @@ fn the_json_of_a_plan_has_the_keys_of_the_manifest() {
     // A tenant is ready by one of these; `arguments` are part of `command`; a datastore has only
     // the folder that is made.
     // `uids` says which numbers are recorded for `user`; `uid` and `gid` of a datastore are those of `owner`, which
-    // may be seen as others.
+    // may be seen as others. Only mode macvlan has a `parent`.
     let alternatives = [
+        "parent",
         "tcp",
         "notify",
         "lived",

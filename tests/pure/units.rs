@@ -14,8 +14,8 @@ use tenantd_core::manifest;
 use tenantd_core::name::{AppName, TenantName};
 use tenantd_core::plan;
 use tenantd_core::plan::facts::{
-    Ceilings, Claim, HostAddress, HostFacts, NoOwnUser, NoRecord, OwnUser, ProgramFact, Table,
-    TextFact, User, WantedUsers,
+    Ceilings, Claim, HostAddress, HostFacts, NoOwnUser, NoRecord, OwnUser, Parent, ProgramFact,
+    Table, TextFact, User, WantedUsers,
 };
 use tenantd_core::unit::{self, FolderFact, ImportError, Source, Surroundings, UnitName};
 
@@ -127,6 +127,10 @@ impl HostFacts for Complete {
 
     fn claims(&self) -> Result<Vec<Claim>, Errno> {
         Ok(Vec::new())
+    }
+
+    fn parent(&self, _: &str) -> Result<Option<Parent>, Errno> {
+        Ok(None)
     }
 
     fn given(&self, app: &AppName) -> Result<BTreeMap<TenantName, Vec<IpAddr>>, NoRecord> {

@@ -52,6 +52,7 @@ mod lines;
 mod log_files;
 mod lookups;
 mod macs;
+mod macvlan;
 mod magic_links;
 mod main_process;
 mod meter;

@@ -222,7 +222,7 @@ impl Failure {
             }
             (Stage::Link, EPERM) => "run tenantd as root: creating links requires CAP_NET_ADMIN",
             (Stage::Link, libc::EOPNOTSUPP) => {
-                "the kernel does not support veth: load the module veth"
+                "the kernel lacks this kind of link: load the module veth, or macvlan for mode macvlan"
             }
             (Stage::Link, EEXIST) => {
                 "an interface with this name does not belong to tenantd: rename or remove it"

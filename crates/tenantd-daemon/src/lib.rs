@@ -85,6 +85,7 @@ mod targets;
 mod transitions;
 mod unit;
 mod wants;
+mod way_in;
 
 use std::io;
 

@@ -15,6 +15,7 @@ use std::collections::BTreeMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::net::IpAddr;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::{Semaphore, mpsc};
@@ -26,8 +27,10 @@ use tenantd_core::stage::{Failure, Stage};
 use tenantd_core::supervisor::event::LaunchId;
 use tenantd_core::supervisor::view::{StateWord, View};
 use tenantd_host::cgroup::Leaf;
+use tenantd_host::netns::NetnsMounts;
 
 use crate::executor::inventory::Entry;
+use crate::way_in::WayIn;
 
 /// How many connections are made at the same time.
 const NETWORK_MAX: usize = 64;
@@ -38,6 +41,7 @@ const COMMANDS_MAX: usize = 8;
 /// The tenants that are probed.
 pub(crate) struct Probes {
     app: AppName,
+    namespaces: Arc<NetnsMounts>,
     watches: BTreeMap<TenantName, Watch>,
     failing: mpsc::UnboundedSender<(LaunchId, Failure)>,
     failed: mpsc::UnboundedReceiver<(LaunchId, Failure)>,
@@ -62,6 +66,7 @@ impl Drop for Watch {
 struct Target {
     app: AppName,
     tenant: TenantName,
+    way: WayIn,
     address: IpAddr,
     leaf: Option<Leaf>,
     alive: Alive,
@@ -70,10 +75,11 @@ struct Target {
 
 impl Probes {
     /// Probes of no tenant yet.
-    pub(crate) fn new(app: AppName) -> Self {
+    pub(crate) fn new(app: AppName, namespaces: Arc<NetnsMounts>) -> Self {
         let (failing, failed) = mpsc::unbounded_channel();
         Self {
             app,
+            namespaces,
             watches: BTreeMap::new(),
             failing,
             failed,
@@ -108,6 +114,7 @@ impl Probes {
         let target = Target {
             app: self.app.clone(),
             tenant: tenant.clone(),
+            way: WayIn::of(&entry.plan.link, &self.namespaces, tenant),
             address: entry.plan.link.addresses.first(),
             leaf: entry.provisioned.as_ref().and_then(|it| it.leaf.clone()),
             alive: alive.clone(),
@@ -169,8 +176,10 @@ impl Target {
         let _permit = self.permits.acquire().await;
         let asked = async {
             match &self.alive.probe {
-                Probe::Tcp(port) => ask::tcp((self.address, *port).into()).await,
-                Probe::Http { port, path } => ask::http((self.address, *port).into(), path).await,
+                Probe::Tcp(port) => ask::tcp(&self.way, (self.address, *port).into()).await,
+                Probe::Http { port, path } => {
+                    ask::http(&self.way, (self.address, *port).into(), path).await
+                }
                 Probe::Command(argv) => command::run(&self.app, &self.tenant, argv).await,
             }
         };

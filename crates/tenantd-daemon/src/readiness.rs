@@ -8,18 +8,21 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use tokio::sync::mpsc;
 use tokio::task::{AbortHandle, spawn_local};
 
-use tenantd_core::name::{AppName, TenantName};
+use tenantd_core::name::TenantName;
 use tenantd_core::plan::model::{Readiness as Policy, TenantPlan};
 use tenantd_core::stage::Failure;
 use tenantd_core::supervisor::event::{Event, LaunchId};
 use tenantd_core::supervisor::view::{StateWord, View};
 use tenantd_core::supervisor::{Supervisor, Transition};
+use tenantd_host::netns::NetnsMounts;
 
 use crate::executor::Executor;
+use crate::executor::host::Host;
 use crate::executor::inventory::Inventory;
 use crate::executor::report::{MainReport, ReportKind, Reporter};
 use crate::input::Input;
@@ -28,6 +31,7 @@ use crate::probes::watchdogs::Watchdogs;
 use crate::ready;
 use crate::ready::notice::Notice;
 use crate::ready::notices::{Notices, Said};
+use crate::way_in::WayIn;
 
 /// The watched launches, and the signs that have arrived.
 pub(super) struct Readiness {
@@ -44,6 +48,7 @@ pub(super) struct Readiness {
     /// What programs sent while they were launching.
     early: BTreeMap<TenantName, (LaunchId, Vec<Event>)>,
     events: VecDeque<Event>,
+    namespaces: Arc<NetnsMounts>,
     probes: Probes,
     watchdogs: Watchdogs,
 }
@@ -73,22 +78,22 @@ impl Drop for Watch {
 impl Readiness {
     /// Readiness with these sockets, and what is received from them.
     pub(super) fn new(
-        app: AppName,
+        host: &Host,
         (notices, said): (Notices, mpsc::UnboundedReceiver<Said>),
-        reporter: Reporter,
     ) -> Self {
         let (answering, answered) = mpsc::unbounded_channel();
         Self {
             notices,
             said,
-            reporter,
+            reporter: host.reporter.clone(),
             quiet: false,
             watches: BTreeMap::new(),
             answering,
             answered,
             early: BTreeMap::new(),
             events: VecDeque::new(),
-            probes: Probes::new(app),
+            namespaces: Arc::clone(&host.netns),
+            probes: Probes::new(host.app.clone(), Arc::clone(&host.netns)),
             watchdogs: Watchdogs::new(),
         }
     }
@@ -224,7 +229,9 @@ impl Readiness {
         }
         match plan.policy.ready {
             Policy::Tcp(port) => {
-                let watch = self.watch(SocketAddr::new(plan.link.addresses.first(), port), launch);
+                let address = SocketAddr::new(plan.link.addresses.first(), port);
+                let way = WayIn::of(&plan.link, &self.namespaces, tenant);
+                let watch = self.watch((way, address), launch);
                 self.watches.insert(tenant.clone(), watch);
             }
             // The supervisor measures the time itself, or a notice will arrive.
@@ -233,10 +240,10 @@ impl Readiness {
     }
 
     /// Waits until a launch's port accepts connections.
-    fn watch(&self, address: SocketAddr, launch: LaunchId) -> Watch {
+    fn watch(&self, (way, address): (WayIn, SocketAddr), launch: LaunchId) -> Watch {
         let answering = self.answering.clone();
         let watch = spawn_local(async move {
-            ready::tcp(address).await;
+            ready::tcp_by(|| way.connect(address)).await;
             // The loop closes the channel only when it ends.
             let _ended = answering.send(launch);
         });

@@ -27,10 +27,14 @@ const CLOSE_MAX: Duration = Duration::from_secs(1);
 /// Waits until something accepts connections at the address, as seen from the host. Has no time
 /// limit, and can be cancelled at any time.
 pub async fn tcp(address: SocketAddr) {
+    tcp_by(|| TcpStream::connect(address)).await;
+}
+
+/// The same, with another way to connect.
+pub(crate) async fn tcp_by<F: Future<Output = io::Result<TcpStream>>>(connect: impl Fn() -> F) {
     let mut pause = PAUSE_FIRST;
     loop {
-        let attempt = TcpStream::connect(address);
-        if let Ok(Ok(stream)) = tokio::time::timeout(ATTEMPT_MAX, attempt).await {
+        if let Ok(Ok(stream)) = tokio::time::timeout(ATTEMPT_MAX, connect()).await {
             tokio::spawn(async move {
                 // How the program ends this connection does not matter.
                 let _ = tokio::time::timeout(CLOSE_MAX, close(stream)).await;

@@ -214,7 +214,7 @@ async fn open(
         supervisor: Supervisor::new(Limits::default()),
         refusals: Refusals::of(&host.logs),
         lookups: Lookups::new(host.app.clone()),
-        readiness: Readiness::new(host.app.clone(), (notices, said), host.reporter.clone()),
+        readiness: Readiness::new(&host, (notices, said)),
         drifts: Drifts::new(host.app.clone(), notes),
         executor: Executor::new(host, &plans, reports),
         state_file: StateFile::new(file),

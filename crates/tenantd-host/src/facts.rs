@@ -4,6 +4,7 @@
 //! cost grows with the number of addresses on the host.
 
 mod claims;
+mod parent;
 
 use std::collections::BTreeMap;
 use std::ffi::CString;
@@ -22,8 +23,8 @@ use nix::unistd;
 use super::{given, limits, uids};
 use tenantd_core::name::{AppName, TenantName};
 use tenantd_core::plan::facts::{
-    Ceilings, Claim, HostAddress, HostFacts, NoOwnUser, NoRecord, OwnUser, ProgramFact, TextFact,
-    User, WantedUsers,
+    Ceilings, Claim, HostAddress, HostFacts, NoOwnUser, NoRecord, OwnUser, Parent, ProgramFact,
+    TextFact, User, WantedUsers,
 };
 
 /// The facts of the host that this process runs on.
@@ -119,6 +120,10 @@ impl HostFacts for Live {
 
     fn claims(&self) -> Result<Vec<Claim>, Errno> {
         claims::all()
+    }
+
+    fn parent(&self, name: &str) -> Result<Option<Parent>, Errno> {
+        parent::of(name)
     }
 
     fn given(&self, app: &AppName) -> Result<BTreeMap<TenantName, Vec<IpAddr>>, NoRecord> {

@@ -8,6 +8,7 @@ mod forwarding;
 mod mounts;
 pub mod name;
 mod orphans;
+mod socket;
 mod sysctls;
 
 use std::collections::BTreeMap;
@@ -26,6 +27,7 @@ use tenantd_core::sysctl::Sysctl;
 
 pub use mounts::NetnsMounts;
 pub use orphans::end_connections;
+pub use socket::socket_in;
 pub(super) use sysctls::Sysctls;
 
 /// The namespace of the thread that opens it, see namespaces(7).

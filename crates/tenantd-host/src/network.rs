@@ -38,6 +38,7 @@ mod ipv6;
 mod link;
 mod live;
 mod loopback;
+mod macvlan;
 mod mend;
 pub mod probe;
 mod proof;
@@ -76,6 +77,8 @@ use request::Request;
 use serve::serve;
 
 pub use exchange::Generation;
+pub(crate) use family::link_local;
+pub(crate) use firewall::inner::differences as differences_inside;
 pub(crate) use firewall::is_plain;
 pub(crate) use firewall::survey::{Difference, Tables};
 pub(crate) use loopback::is_reached_from_loopback;
@@ -356,9 +359,10 @@ async fn start(network: NetworkPlan) -> Result<(Provisioner, Opened), Failure> {
     let sysctls =
         Sysctls::of_host().map_err(|(one, error)| broken(Stage::Netns, one.name(), &error))?;
     // First the firewall, because the hub takes packets from tenants.
-    let firewall = match network.firewall {
-        model::Firewall::On => Some(Firewall::open(&network)?),
-        model::Firewall::Off => {
+    let firewall = match (network.firewall, &network.parent) {
+        (model::Firewall::On, None) => Some(Firewall::open(&network)?),
+        // What macvlans send does not pass the host.
+        (model::Firewall::Off, _) | (model::Firewall::On, Some(_)) => {
             // Those of a supervisor whose manifest had one.
             firewall::residue::remove_all(&network)?;
             None

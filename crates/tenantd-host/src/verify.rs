@@ -118,6 +118,16 @@ pub fn verify(
     Ok(drifts)
 }
 
+/// A link of the calling thread's network namespace. `None` if there is no such link.
+///
+/// # Errors
+/// Those of the netlink socket.
+pub(crate) fn find_link(
+    name: &str,
+) -> io::Result<Option<rtnetlink::packet_route::link::LinkMessage>> {
+    network::find_link(name)
+}
+
 /// The MTU in bytes of a link of the calling thread's network namespace. `None` if there is no such link.
 ///
 /// # Errors

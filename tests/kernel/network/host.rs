@@ -23,6 +23,7 @@ pub const LIMIT: Duration = Duration::from_secs(10);
 pub fn plan(mode: Mode) -> NetworkPlan {
     NetworkPlan {
         mode,
+        parent: None,
         subnet: "10.77.0.0/24".parse().unwrap(),
         gateway: GATEWAY,
         ipv6: None,
@@ -43,6 +44,7 @@ pub fn link(mode: Mode, n: u16) -> LinkPlan {
     LinkPlan {
         addresses: Ipv4Addr::new(10, 77, high, low).into(),
         prefix: if mode == Mode::Routed { 32 } else { 24 },
+        parent: None,
         host: EndPlan {
             name: format!("vt-{n}").parse().unwrap(),
             mac: MacAddr([2, 0, 0, 1, high, low]),

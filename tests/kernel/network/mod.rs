@@ -11,6 +11,7 @@ mod ipv6_watch;
 mod live;
 mod load;
 mod loopback;
+mod macvlan;
 mod outside;
 mod probe;
 mod release;

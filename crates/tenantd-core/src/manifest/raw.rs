@@ -260,6 +260,7 @@ tables! {
     /// `[network]`.
     Network in Network {
         mode: Known<Mode>,
+        parent: Optional<Interface>,
         subnet: Known<Ipv4Network>,
         gateway: Known<Ipv4Addr>,
         subnet6: Optional<Ipv6Network>,

@@ -330,6 +330,8 @@ choice! {
         Routed = "routed",
         /// Each tenant is a port of one bridge.
         Bridge = "bridge",
+        /// Each tenant is a macvlan of an interface of the host.
+        Macvlan = "macvlan",
     }
 }
 

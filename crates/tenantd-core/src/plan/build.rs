@@ -177,9 +177,13 @@ impl Parts<'_> {
                 addresses: network::addresses(tenant)?,
                 prefix: match self.network.mode {
                     Mode::Routed => 32,
-                    Mode::Bridge => self.network.subnet.prefix(),
+                    Mode::Bridge | Mode::Macvlan => self.network.subnet.prefix(),
                 },
-                host: derive::host_end(hash),
+                parent: self.network.parent.clone(),
+                host: match self.network.mode {
+                    Mode::Routed | Mode::Bridge => derive::host_end(hash),
+                    Mode::Macvlan => derive::marker_end(hash),
+                },
                 tenant: network::macs::tenant_end(tenant, hash),
                 mark: derive::link_mark(self.app, &name),
                 sysctls: last.sysctls.keep(network::sysctls(self.manifest, tenant)),

@@ -63,6 +63,7 @@ pub fn plan(plan: &Plan) -> Value {
 fn network(network: &NetworkPlan) -> Value {
     let NetworkPlan {
         mode,
+        parent,
         subnet,
         gateway,
         ipv6,
@@ -74,6 +75,7 @@ fn network(network: &NetworkPlan) -> Value {
     } = network;
     json!({
         "mode": mode,
+        "parent": parent,
         "subnet": subnet,
         "gateway": gateway,
         "subnet6": ipv6.map(|it| it.network),

@@ -12,6 +12,9 @@ pub const HOST_END: &str = "td";
 /// The prefix of a hub's name.
 pub const HUB: &str = "tg";
 
+/// The name of the other end of what [`marker_end`] makes. It is down and has no address.
+pub const MARKER: &str = "tenantd0";
+
 /// The name of every tenant end: the usual name of the first interface.
 pub const TENANT_END: &str = "eth0";
 
@@ -19,6 +22,7 @@ pub const TENANT_END: &str = "eth0";
 const TENANT_OCTET: u8 = 0x02;
 const HOST_OCTET: u8 = 0x06;
 const HUB_OCTET: u8 = 0x0a;
+const MARKER_OCTET: u8 = 0x0e;
 
 /// A 48-bit hash: the upper 48 bits of 64-bit FNV-1a with the finalizer of MurmurHash3. FNV-1a
 /// alone mixes the last characters poorly, in which tenants' names often differ.
@@ -65,6 +69,19 @@ pub fn own_user_name(app: &AppName, tenant: &TenantName) -> String {
 #[must_use]
 pub fn host_end(hash: u64) -> EndPlan {
     end(HOST_END, HOST_OCTET, hash)
+}
+
+/// The end on the host that only bears the mark of a tenant whose link is a macvlan. It has the name of a host end, so
+/// that a tenant has one of the two at most, and another MAC address.
+#[must_use]
+pub fn marker_end(hash: u64) -> EndPlan {
+    end(HOST_END, MARKER_OCTET, hash)
+}
+
+/// Whether this is the MAC address of such an end.
+#[must_use]
+pub fn is_marker(mac: &[u8]) -> bool {
+    mac.first() == Some(&MARKER_OCTET)
 }
 
 /// The tenant end of a tenant's link.

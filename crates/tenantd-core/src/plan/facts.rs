@@ -3,6 +3,8 @@
 //! The plan uses the trait [`HostFacts`]. The host crate implements it for the real host; [`Table`]
 //! implements it with fixed answers, for tests.
 
+mod parent;
+
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
@@ -14,6 +16,7 @@ use super::derive::own_user_name;
 use super::model::Bound;
 pub use crate::manifest::value::UidRange;
 use crate::name::{AppName, TenantName};
+pub use parent::{Parent, ParentKind};
 
 /// A user, as passwd(5) has it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -255,6 +258,12 @@ pub trait HostFacts {
     /// If the routes cannot be read.
     fn claims(&self) -> Result<Vec<Claim>, Errno>;
 
+    /// The interface of this name. `None` if there is none.
+    ///
+    /// # Errors
+    /// If it cannot be looked up.
+    fn parent(&self, name: &str) -> Result<Option<Parent>, Errno>;
+
     /// The addresses that are recorded as given to tenants of an application. Those of former ones too.
     ///
     /// # Errors
@@ -282,6 +291,8 @@ pub struct Table {
     pub addresses: Vec<HostAddress>,
     /// The networks that something has.
     pub claims: Vec<Claim>,
+    /// The interfaces.
+    pub parents: BTreeMap<String, Parent>,
     /// The addresses that tenants were given.
     pub given: BTreeMap<TenantName, Vec<IpAddr>>,
     /// The maximum limits.
@@ -343,6 +354,10 @@ impl HostFacts for Table {
 
     fn claims(&self) -> Result<Vec<Claim>, Errno> {
         Ok(self.claims.clone())
+    }
+
+    fn parent(&self, name: &str) -> Result<Option<Parent>, Errno> {
+        Ok(self.parents.get(name).cloned())
     }
 
     fn given(&self, _app: &AppName) -> Result<BTreeMap<TenantName, Vec<IpAddr>>, NoRecord> {

@@ -48,8 +48,9 @@ pub(super) const LABEL_ADDRESS: &str = "address";
 
 /// The labels of what makes the network that all tenants share. A running supervisor exchanges the network for another
 /// one, for which all tenants are reprovisioned.
-pub(super) const LABELS_NETWORK: [&str; 8] = [
-    "mode", "subnet", "gateway", "subnet6", "gateway6", "uplink", "mtu", "firewall",
+pub(super) const LABELS_NETWORK: [&str; 10] = [
+    "mode", "parent", "subnet", "gateway", "subnet6", "gateway6", "uplink", "hub", "mtu",
+    "firewall",
 ];
 
 /// The label of the path at which a datastore is mounted.
@@ -72,6 +73,7 @@ pub(super) const LABEL_DATASTORE: &str = "datastore";
 pub fn shared(app: &AppName, network: &NetworkPlan, control: &ControlPlan, see: See<'_>) {
     let NetworkPlan {
         mode,
+        parent,
         subnet,
         gateway,
         ipv6,
@@ -84,6 +86,9 @@ pub fn shared(app: &AppName, network: &NetworkPlan, control: &ControlPlan, see: 
     let mode = words::mode(*mode);
     see(renews(Later("name"), "name", app));
     see(renews(Later("mode"), "mode", &mode));
+    if let Some(parent) = parent {
+        see(renews(Later("parent"), "parent", parent));
+    }
     see(renews(Later("subnet"), "subnet", subnet));
     see(renews(Later("gateway"), "gateway", gateway));
     if let Some(Subnet6 { network, gateway }) = ipv6 {
@@ -93,7 +98,9 @@ pub fn shared(app: &AppName, network: &NetworkPlan, control: &ControlPlan, see: 
     if let Some(uplink) = uplink {
         see(renews(Later("uplink"), "uplink", uplink));
     }
-    see(renews(Later("hub"), "hub", &End(hub)));
+    if parent.is_none() {
+        see(renews(Later("hub"), "hub", &End(hub)));
+    }
     see(renews(Later("mark"), "mark", mark));
     see(renews(Later("mtu"), "mtu", mtu));
     see(renews(Later("firewall"), "firewall", firewall).default_is(*firewall == Firewall::On));

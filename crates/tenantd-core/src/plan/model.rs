@@ -27,6 +27,7 @@ pub use super::traffic::{Firewall, TrafficPlan};
 pub use super::wall::WallPlan;
 pub use crate::cgroup::GroupLimits;
 pub use crate::manifest::limit::{Bound, Limit, Measure};
+pub use crate::manifest::value::Interface;
 use crate::name::{AppName, TenantName};
 pub use control::{ControlPlan, Operator, Reader};
 pub use files::{FilePlan, LogFiles};
@@ -58,6 +59,8 @@ pub enum Mode {
     Routed,
     /// All host ends are isolated ports of one bridge (at most 1,023, `BR_MAX_PORTS`).
     Bridge,
+    /// Each tenant has a macvlan of an interface of the host. Its host end only bears the mark.
+    Macvlan,
 }
 
 /// The network of an application.
@@ -65,9 +68,11 @@ pub enum Mode {
 pub struct NetworkPlan {
     /// The mode.
     pub mode: Mode,
+    /// The interface of the host in mode macvlan, and only then.
+    pub parent: Option<Interface>,
     /// The network of all tenants' addresses.
     pub subnet: Ipv4Network,
-    /// The host's address in the subnet, which all tenants can reach.
+    /// The host's address in the subnet, which all tenants can reach; in mode macvlan the router's.
     pub gateway: Ipv4Addr,
     /// The same of IPv6, if tenants can have such addresses.
     pub ipv6: Option<Subnet6>,

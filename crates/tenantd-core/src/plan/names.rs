@@ -43,6 +43,8 @@ pub struct NamesPlan {
     pub subnet: Ipv4Network,
     /// Whether the firewall refuses what is not allowed.
     pub is_filtered: bool,
+    /// Whether it is in a network of machines that are no tenants, and cannot reach the host.
+    pub is_macvlan: bool,
 }
 
 impl NamesPlan {
@@ -58,6 +60,7 @@ impl NamesPlan {
             gateway,
             subnet,
             is_filtered,
+            is_macvlan: false,
         }
     }
 }
@@ -77,6 +80,7 @@ pub(super) fn of(manifest: &Manifest, tenant: &Tenant, network: &NetworkPlan) ->
         search: list(layers.map(|it| &it.resolv.search)),
         options: list(layers.map(|it| &it.resolv.options)),
         hosts: hosts.map_or(NameFile::Own, |it| *it.get_ref()),
+        is_macvlan: network.parent.is_some(),
         ..NamesPlan::usual(
             network.gateway,
             network.subnet,
@@ -114,6 +118,7 @@ pub(super) fn fields(names: &NamesPlan, see: See<'_>) {
         gateway: _,
         subnet: _,
         is_filtered: _,
+        is_macvlan: _,
     } = names;
     let own = |file: &NameFile| *file == NameFile::Own;
     let word = resolv.word();
@@ -141,6 +146,7 @@ pub(super) fn data(names: &NamesPlan, whole: &mut Map<String, Value>) {
         gateway: _,
         subnet: _,
         is_filtered: _,
+        is_macvlan: _,
     } = names;
     let resolv = json!({
         "file": resolv.word(),

@@ -4,6 +4,7 @@ mod auto;
 mod claims;
 mod ipv6;
 pub(super) mod macs;
+mod macvlan;
 mod uplink;
 
 use std::collections::BTreeMap;
@@ -58,6 +59,7 @@ pub(super) fn network(
     duplicates(&manifest.tenants, &mut free, problems);
     let subnet = subnet(network, problems)?;
     let gateway = gateway(network, *subnet.get_ref(), problems);
+    let parent = macvlan::check(manifest, host, problems);
     check_room(&subnet, manifest.tenants.len(), problems);
     let six = ipv6::read(network, problems);
     let uplink = uplink::read(network, &foreign, problems);
@@ -69,7 +71,7 @@ pub(super) fn network(
             }
             continue;
         }
-        let around = (*subnet.get_ref(), &gateway);
+        let around = (*subnet.get_ref(), &gateway, macvlan::owner(network));
         match *ip.get_ref() {
             IpAddr::V4(address) => check_address((ip, address), around, &mut free, problems),
             IpAddr::V6(address) => {
@@ -82,19 +84,24 @@ pub(super) fn network(
         let message = format!("cannot read the host's addresses: {}", errno.desc());
         problems.report(&subnet.span(), message);
     }
-    let around = Around::of(&subnet, &gateway, six.as_ref(), uplink.as_ref());
+    let mut around = Around::of(&subnet, &gateway, six.as_ref(), uplink.as_ref());
+    // The network of a parent is that of the host and others, too.
+    if macvlan::is_wanted(network) {
+        around.subnets.clear();
+    }
     claims::check(host, &around.subnets, (app, &foreign), problems);
     check_host(&foreign, &around, &manifest.tenants, &mut free, problems);
     let app = app?;
     Some(NetworkPlan {
         mode: mode(*network.mode.as_ref()?.get_ref()),
+        parent: parent.as_ref().map(|parent| parent.name.clone()),
         subnet: *subnet.get_ref(),
         gateway: *gateway.get_ref(),
         ipv6: six.map(|six| six.plan()),
         uplink: uplink.map(|uplink| uplink.plan(network)),
         hub: derive::hub(app),
         mark: derive::hub_mark(app),
-        mtu: *network.mtu.as_ref()?.get_ref(),
+        mtu: macvlan::mtu(*network.mtu.as_ref()?.get_ref(), parent.as_ref()),
         firewall: *network.firewall.as_ref()?.get_ref(),
     })
 }
@@ -153,6 +160,7 @@ fn mode(mode: value::Mode) -> Mode {
     match mode {
         value::Mode::Routed => Mode::Routed,
         value::Mode::Bridge => Mode::Bridge,
+        value::Mode::Macvlan => Mode::Macvlan,
     }
 }
 
@@ -252,7 +260,7 @@ fn check_room(subnet: &Spanned<Ipv4Network>, count: usize, problems: &mut Proble
 
 fn check_address(
     (ip, address): (&Spanned<IpAddr>, Ipv4Addr),
-    (subnet, gateway): (Ipv4Network, &Spanned<Ipv4Addr>),
+    (subnet, gateway, owner): (Ipv4Network, &Spanned<Ipv4Addr>, &str),
     free: &mut Free,
     problems: &mut Problems,
 ) {
@@ -267,7 +275,7 @@ fn check_address(
                 None => range,
             });
     } else if address == *gateway.get_ref() {
-        let message = format!("{address} is the gateway, the host's own address in the subnet");
+        let message = format!("{address} is the gateway, the {owner} address in the subnet");
         let problem = problems.report(&ip.span(), message);
         problem.help(instead(*ip.get_ref(), free));
         // Without a key for it, there is no place to show.

@@ -11,8 +11,8 @@ use nix::errno::Errno;
 
 use tenantd_core::name::{AppName, TenantName};
 use tenantd_core::plan::facts::{
-    Ceilings, Claim, HostAddress, HostFacts, NoOwnUser, NoRecord, OwnUser, ProgramFact, TextFact,
-    User, WantedUsers,
+    Ceilings, Claim, HostAddress, HostFacts, NoOwnUser, NoRecord, OwnUser, Parent, ProgramFact,
+    TextFact, User, WantedUsers,
 };
 use tenantd_host::want;
 
@@ -99,6 +99,10 @@ impl HostFacts for Noting<'_> {
         self.noted(self.facts.claims())
     }
 
+    fn parent(&self, name: &str) -> Result<Option<Parent>, Errno> {
+        self.noted(self.facts.parent(name))
+    }
+
     fn given(&self, app: &AppName) -> Result<BTreeMap<TenantName, Vec<IpAddr>>, NoRecord> {
         let found = self.facts.given(app);
         found.inspect_err(|why| self.note(why.errno))
@@ -152,6 +156,10 @@ mod tests {
 
         fn claims(&self) -> Result<Vec<Claim>, Errno> {
             Table::default().claims()
+        }
+
+        fn parent(&self, name: &str) -> Result<Option<Parent>, Errno> {
+            Table::default().parent(name)
         }
 
         fn given(&self, app: &AppName) -> Result<BTreeMap<TenantName, Vec<IpAddr>>, NoRecord> {

@@ -1,10 +1,12 @@
-//! Asks a program over the network, from the host.
+//! Asks a program over the network.
 
 use std::net::SocketAddr;
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
+
+use crate::way_in::WayIn;
 
 /// The longest status line that is read.
 const LINE_MAX: usize = 1024;
@@ -14,14 +16,14 @@ const CLOSE_MAX: Duration = Duration::from_secs(1);
 const REST_MAX: usize = 64 * 1024;
 
 /// Whether the port accepts a connection.
-pub(super) async fn tcp(address: SocketAddr) -> Result<(), String> {
-    close(connect(address).await?);
+pub(super) async fn tcp(way: &WayIn, address: SocketAddr) -> Result<(), String> {
+    close(connect(way, address).await?);
     Ok(())
 }
 
 /// Whether a request for the path is answered with a status below 400.
-pub(super) async fn http(address: SocketAddr, path: &str) -> Result<(), String> {
-    let mut stream = connect(address).await?;
+pub(super) async fn http(way: &WayIn, address: SocketAddr, path: &str) -> Result<(), String> {
+    let mut stream = connect(way, address).await?;
     let request = format!(
         "GET {path} HTTP/1.1\r\nHost: {address}\r\nUser-Agent: tenantd\r\nAccept: */*\r\n\
          Connection: close\r\n\r\n"
@@ -54,8 +56,8 @@ fn status(answer: &[u8]) -> Option<u16> {
     words.next()?.parse().ok()
 }
 
-async fn connect(address: SocketAddr) -> Result<TcpStream, String> {
-    let stream = TcpStream::connect(address).await;
+async fn connect(way: &WayIn, address: SocketAddr) -> Result<TcpStream, String> {
+    let stream = way.connect(address).await;
     stream.map_err(|error| format!("cannot connect: {error}"))
 }
 
@@ -114,7 +116,7 @@ mod tests {
         let mut builder = tokio::runtime::Builder::new_current_thread();
         let runtime = builder.enable_all().build().unwrap();
         runtime.block_on(async {
-            let asked = http(address, "/health?full=1").await;
+            let asked = http(&WayIn::Host, address, "/health?full=1").await;
             // The connection is closed in its own task.
             let request = tokio::task::spawn_blocking(|| server.join().unwrap());
             (asked, request.await.unwrap())

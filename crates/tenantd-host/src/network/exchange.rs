@@ -120,6 +120,9 @@ pub(super) async fn remove(provisioner: &Provisioner) -> Result<(), Failure> {
 }
 
 async fn remove_routes(former: &Provisioner) -> Result<(), Failure> {
+    if former.network.parent.is_some() {
+        return Ok(());
+    }
     for subnet in former.network.subnets() {
         subnet::remove(&former.links, subnet).await?;
     }

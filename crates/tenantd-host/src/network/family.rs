@@ -1,6 +1,6 @@
 //! What differs between the messages of IPv4 and IPv6.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 
 use ipnetwork::IpNetwork;
 use rtnetlink::RouteMessageBuilder;
@@ -8,6 +8,8 @@ use rtnetlink::packet_route::AddressFamily;
 use rtnetlink::packet_route::address::{AddressAttribute, AddressMessage};
 use rtnetlink::packet_route::neighbour::{NeighbourAddress, NeighbourAttribute, NeighbourMessage};
 use rtnetlink::packet_route::route::{RouteAddress, RouteAttribute, RouteMessage};
+
+use tenantd_core::plan::model::MacAddr;
 
 /// The family of an address.
 pub(super) fn family(address: IpAddr) -> AddressFamily {
@@ -28,6 +30,14 @@ pub(super) fn whole(address: IpAddr) -> u8 {
 /// The network that is one address.
 pub(super) fn alone(address: IpAddr) -> IpNetwork {
     address.into()
+}
+
+/// The link-local address that belongs to a MAC address (RFC 4291, appendix A).
+pub(crate) fn link_local(MacAddr([a, b, c, d, e, f]): MacAddr) -> Ipv6Addr {
+    let [a, b, c, d, e, f] = [a ^ 2, b, c, d, e, f].map(u16::from);
+    let parts = [a << 8 | b, c << 8 | 0xff, 0xfe00 | d, e << 8 | f];
+    let [one, two, three, four] = parts;
+    Ipv6Addr::new(0xfe80, 0, 0, 0, one, two, three, four)
 }
 
 fn route_address(address: IpAddr) -> RouteAddress {
@@ -109,4 +119,15 @@ pub(super) fn neighbour_address(message: &NeighbourMessage) -> Option<IpAddr> {
         }
         _ => None,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_mac_address_has_a_link_local_address() {
+        let mac = MacAddr([0x02, 0x9e, 0xe0, 0x42, 0x9a, 0x9f]);
+        assert_eq!(link_local(mac).to_string(), "fe80::9e:e0ff:fe42:9a9f");
+    }
 }

@@ -14,6 +14,7 @@ mod elements;
 mod expressions;
 mod found;
 mod guard;
+pub(super) mod inner;
 mod lists;
 mod missing;
 mod parts;

@@ -29,6 +29,7 @@ use super::arrival::arrival;
 use super::family::{family, local};
 use super::ipv6;
 use super::link::{Found, Links};
+use super::macvlan;
 use super::refusal::{answered, refused};
 use super::subnet;
 
@@ -49,6 +50,9 @@ pub(super) enum Opened {
 
 /// Makes the hub, or takes over one with our mark and corrects its settings. Returns its index.
 pub(super) async fn ensure(links: &Links, network: &NetworkPlan) -> Result<(u32, Opened), Failure> {
+    if let Some(parent) = &network.parent {
+        return macvlan::open(links, network, parent).await;
+    }
     let name = network.hub.name.as_str();
     let found = links.find(name).await?;
     if let Some(found) = &found
@@ -129,6 +133,9 @@ async fn make(links: &Links, network: &NetworkPlan) -> Result<Found, Failure> {
 
 /// Removes the hub, if it bears our mark and no port is up.
 pub(super) async fn remove(links: &Links, network: &NetworkPlan) -> Result<(), Failure> {
+    if network.parent.is_some() {
+        return Ok(());
+    }
     match links.find(network.hub.name.as_str()).await? {
         // A bridge has a carrier if one of its ports has, and a tenant's port always has. Listing
         // the ports would list all links.
@@ -226,6 +233,9 @@ pub(super) async fn mend(
     network: &NetworkPlan,
     index: u32,
 ) -> Result<(u32, Vec<String>), Failure> {
+    if let Some(parent) = &network.parent {
+        return macvlan::look(links, parent).await;
+    }
     let name = network.hub.name.as_str();
     let found = links.find_index(index).await?;
     let found = found.filter(|found| found.kind == Some(InfoKind::Bridge));
@@ -266,7 +276,7 @@ pub(super) async fn mend(
 /// The prefix of an address of the hub. Tenants ask each other for MAC addresses only in IPv4.
 fn prefix(network: &NetworkPlan, gateway: IpAddr) -> u8 {
     match (network.mode, gateway) {
-        (Mode::Bridge, IpAddr::V4(_)) => network.subnet.prefix(),
+        (Mode::Bridge | Mode::Macvlan, IpAddr::V4(_)) => network.subnet.prefix(),
         (Mode::Routed, IpAddr::V4(_)) => 32,
         (_, IpAddr::V6(_)) => 128,
     }
@@ -298,7 +308,7 @@ async fn ensure_address(
         // Each tenant has a route of its own: the others are refused.
         let flags = match (network.mode, gateway) {
             (Mode::Routed, IpAddr::V4(_)) => None,
-            (Mode::Bridge, IpAddr::V4(_)) => Some(AddressFlags::Noprefixroute),
+            (Mode::Bridge | Mode::Macvlan, IpAddr::V4(_)) => Some(AddressFlags::Noprefixroute),
             (_, IpAddr::V6(_)) => Some(AddressFlags::Noprefixroute | AddressFlags::Nodad),
         };
         let flags = flags.map(AddressAttribute::Flags);

@@ -23,6 +23,7 @@ use rustix::net::{SocketFlags, SocketType, socket_with};
 
 use crate::netns::Netns;
 use tenantd_core::name::{AppName, TenantName};
+use tenantd_core::plan::derive;
 use tenantd_core::plan::model::{EndPlan, LinkPlan, MacAddr, NetworkPlan};
 use tenantd_core::stage::{Failure, Stage};
 
@@ -215,8 +216,12 @@ impl Links {
     ) -> Result<(), rtnetlink::Error> {
         let queues = [LinkAttribute::NumTxQueues(1), LinkAttribute::NumRxQueues(1)];
         let [tx, rx] = queues.clone();
-        let peer = LinkUnspec::new_with_name(link.tenant.name.as_str())
-            .address(link.tenant.mac.0.to_vec())
+        let peer = match link.parent {
+            Some(_) => LinkUnspec::new_with_name(derive::MARKER),
+            None => LinkUnspec::new_with_name(link.tenant.name.as_str())
+                .address(link.tenant.mac.0.to_vec()),
+        };
+        let peer = peer
             .mtu(network.mtu)
             .append_extra_attribute(tx)
             .append_extra_attribute(rx)

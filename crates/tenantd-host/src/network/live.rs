@@ -146,11 +146,11 @@ impl Provisioner {
         self.answer_for(new.iter().copied()).await?;
         match self.network.mode {
             Mode::Bridge if !new.is_empty() => announce(netns, link, new.into_iter()),
-            Mode::Bridge | Mode::Routed => Ok(()),
+            Mode::Bridge | Mode::Routed | Mode::Macvlan => Ok(()),
         }
     }
 
-    async fn change_inside(
+    pub(super) async fn change_inside(
         &self,
         link: &LinkPlan,
         netns: &Netns,
@@ -168,7 +168,7 @@ impl Provisioner {
     }
 
     /// Notes that a tenant does not have these addresses any longer.
-    fn keep_of(&self, link: &LinkPlan, gone: &[IpAddr]) {
+    pub(super) fn keep_of(&self, link: &LinkPlan, gone: &[IpAddr]) {
         let mut held = self.held.borrow_mut();
         held.remove(&link.mark, |address| gone.contains(address));
     }

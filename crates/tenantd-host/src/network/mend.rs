@@ -46,7 +46,8 @@ pub(super) fn differences(
     let host = &link.host;
     let all = [
         (found.name != host.name.as_str(), "name"),
-        (!found.up, "state up"),
+        (!found.up && link.parent.is_none(), "state up"),
+        (found.up && link.parent.is_some(), "state down"),
         (found.alias.as_ref() != Some(&link.mark), "alias"),
         (found.mac != host.mac.0, "MAC address"),
         (found.controller != controller, "bridge"),
@@ -75,6 +76,9 @@ impl Provisioner {
             let lost = Failure::detail(Stage::Linked, name, "it was deleted on the host");
             return Ok(Outcome::Lost(lost));
         };
+        if link.parent.is_some() {
+            return self.mend_macvlan(&found, link).await;
+        }
         let controller = self.controller();
         let different = differences(&found, link, controller);
         let mut mended: Vec<String> = different

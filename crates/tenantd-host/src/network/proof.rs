@@ -21,6 +21,7 @@ use tenantd_core::stage::{Failure, Stage};
 
 use super::family::local;
 use super::link::Links;
+use super::macvlan;
 use super::provision::Provisioner;
 use super::refusal::{answered, refused};
 
@@ -50,6 +51,10 @@ impl Provisioner {
         let Some(found) = found.filter(|found| found.is_marked_as(&link.mark)) else {
             return Ok(LinkTarget::NoLink);
         };
+        // It was provisioned for a network in another mode.
+        if !macvlan::is_planned(&found, link) {
+            return Ok(LinkTarget::Elsewhere);
+        }
         let number = self.links.number_of(netns.as_fd()).await?;
         // A negative number is none, see `NETNSA_NSID_NOT_ASSIGNED`.
         match number.filter(|number| *number >= 0) {

@@ -85,10 +85,16 @@ impl Provisioner {
         crash::point("network: namespace made", &link.mark);
         let made = self.create_pair(link, &netns).await?;
         crash::point("network: link made", &link.mark);
-        let made_up = self.set_up(link, &made, socket).await;
+        let made_up = match &link.parent {
+            None => self.set_up(link, &made, socket).await,
+            Some(parent) => {
+                let link = (link, parent);
+                self.set_up_macvlan(link, &made, &netns, socket).await
+            }
+        };
         let made_up = made_up.and_then(|()| limit(&netns, link));
         let told = made_up.and_then(|()| match self.network.mode {
-            Mode::Bridge => announce(&netns, link, link.addresses.iter()),
+            Mode::Bridge | Mode::Macvlan => announce(&netns, link, link.addresses.iter()),
             Mode::Routed => Ok(()),
         });
         match told {
@@ -117,6 +123,9 @@ impl Provisioner {
         let Some(found) = self.links.find(link.host.name.as_str()).await? else {
             return self.dismiss(link);
         };
+        if found.is_ours(&link.mark, link.host.mac) && link.parent.is_some() {
+            self.links.delete_macvlan(&found, link).await?;
+        }
         if !found.is_ours(&link.mark, link.host.mac) || self.vanishes(&found, link).await? {
             return self.dismiss(link);
         }
@@ -250,6 +259,13 @@ impl Provisioner {
         };
         if !found.is_marked_as(&link.mark) {
             return Ok(());
+        }
+        if link.parent.is_some() {
+            // What it has of the plan is in its namespace.
+            return match netns {
+                Some(netns) => self.readdress_macvlan(link, netns).await,
+                None => Ok(()),
+            };
         }
         rate::limit_inward(link)?;
         let port = self.network.mode == Mode::Bridge;

@@ -25,6 +25,9 @@ impl Provisioner {
     pub(super) async fn restore(&self, tenants: &[(LinkPlan, u32)]) -> Result<(), Failure> {
         let (index, _) = hub::mend(&self.links, &self.network, self.hub.get()).await?;
         self.hub.set(index);
+        if self.network.parent.is_some() {
+            return Ok(());
+        }
         let hub = LinkUnspec::new_with_index(index).mtu(self.network.mtu);
         let set = self
             .links
@@ -69,6 +72,7 @@ impl Provisioner {
         self.admit(link, None).await?;
         let network = &self.network;
         inside(netns, || repair_inside(network, link))?;
+        self.guard_again(link, netns)?;
         // The link was perhaps down inside.
         match self.mend(found.index, link).await? {
             Outcome::Whole(_) => Ok(()),

@@ -4,6 +4,8 @@
 //! The kernel has carried out every request and queued every reply when the send returns. So
 //! nothing here blocks, and no async runtime is needed.
 
+mod address;
+
 use std::collections::BTreeSet;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -15,12 +17,11 @@ use rtnetlink::packet_core::{
     NetlinkPayload,
 };
 use rtnetlink::packet_route::RouteNetlinkMessage;
-use rtnetlink::packet_route::address::{AddressAttribute, AddressFlags};
 use rtnetlink::packet_route::link::LinkMessage;
 use rtnetlink::packet_route::neighbour::{NeighbourAttribute, NeighbourState};
 use rtnetlink::packet_route::route::{RouteScope, RouteType};
 use rtnetlink::sys::{Socket, SocketAddr, protocols::NETLINK_ROUTE};
-use rtnetlink::{AddressMessageBuilder, LinkUnspec, RouteMessageBuilder};
+use rtnetlink::{LinkUnspec, RouteMessageBuilder};
 use rustix::net::netdevice::name_to_index;
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
@@ -32,6 +33,7 @@ use tenantd_core::stage::{Failure, Stage};
 use super::family::{alone, destination, neighbour, route_to, via, whole};
 use super::link::{no_ipv6_address, runs_ipv6};
 use super::refusal::{answered, broken};
+use address::{add_address, add_local};
 
 /// The loopback interface's index, the same in every namespace.
 const LOOPBACK: u32 = 1;
@@ -72,6 +74,14 @@ impl TenantSocket {
         open().map_err(|error| broken(Stage::Netns, "", &error))
     }
 
+    /// Sets the link up, without an address.
+    pub(super) fn raise(&self, network: &NetworkPlan, link: &LinkPlan) -> Result<(), Failure> {
+        let eth0 = self.find(link.tenant.name.as_str())?;
+        let mut steps = silent(network, eth0);
+        steps.push(up("eth0", eth0));
+        self.request(&steps, &mut BTreeSet::new())
+    }
+
     /// Sets up the tenant's side: `lo`, the addresses, the link, then the routes. Waits until the addresses are usable.
     pub(super) async fn set_up(
         self,
@@ -110,14 +120,19 @@ impl TenantSocket {
         let eth0 = self.find(link.tenant.name.as_str())?;
         let mut steps = Vec::new();
         for address in gone {
-            let mut step = add_address(link, *address, eth0);
+            let mut step = add_address((network, link), *address, eth0);
             if let RouteNetlinkMessage::NewAddress(message) = step.message {
                 step.message = RouteNetlinkMessage::DelAddress(message);
                 step.flags = 0;
                 steps.push(step);
             }
         }
-        steps.extend(new.iter().map(|address| add_address(link, *address, eth0)));
+        let added = new.iter();
+        steps.extend(added.map(|address| add_address((network, link), *address, eth0)));
+        steps.extend(add_local((network, link), eth0).map(|step| Step {
+            flags: NLM_F_CREATE | NLM_F_REPLACE,
+            ..step
+        }));
         for gateway in network.gateways() {
             if new
                 .iter()
@@ -139,6 +154,21 @@ impl TenantSocket {
         new: impl Iterator<Item = IpAddr>,
     ) -> Result<(), Failure> {
         let mut unusable: BTreeSet<Ipv6Addr> = new.filter_map(ipv6).collect();
+        self.request(steps, &mut unusable)?;
+        if unusable.is_empty() {
+            return Ok(());
+        }
+        let all: Vec<String> = unusable.iter().map(ToString::to_string).collect();
+        let object = format!("{} (in the tenant)", all.join(", "));
+        match timeout(USABLE_WITHIN, self.usable(steps, unusable)).await {
+            Ok(outcome) => outcome,
+            Err(_) => Err(Failure::errno(Stage::Address, object, libc::ETIMEDOUT)
+                .with("the kernel has not made an IPv6 address usable")),
+        }
+    }
+
+    /// Sends the steps in one batch, and reads the answers.
+    fn request(&self, steps: &[Step], unusable: &mut BTreeSet<Ipv6Addr>) -> Result<(), Failure> {
         let mut batch = Vec::new();
         for (step, sequence) in steps.iter().zip(1..) {
             let mut message = NetlinkMessage::from(step.message.clone());
@@ -152,18 +182,9 @@ impl TenantSocket {
         self.send(&batch)?;
         let mut answers = 0;
         while answers < steps.len() {
-            answers += read_answers(steps, &self.receive()?, &mut unusable)?;
+            answers += read_answers(steps, &self.receive()?, unusable)?;
         }
-        if unusable.is_empty() {
-            return Ok(());
-        }
-        let all: Vec<String> = unusable.iter().map(ToString::to_string).collect();
-        let object = format!("{} (in the tenant)", all.join(", "));
-        match timeout(USABLE_WITHIN, self.usable(steps, unusable)).await {
-            Ok(outcome) => outcome,
-            Err(_) => Err(Failure::errno(Stage::Address, object, libc::ETIMEDOUT)
-                .with("the kernel has not made an IPv6 address usable")),
-        }
+        Ok(())
     }
 
     /// Waits until the kernel has made all IPv6 addresses usable. It completes each by a work queue, also without
@@ -259,25 +280,27 @@ fn read_answers(
 }
 
 fn steps(network: &NetworkPlan, link: &LinkPlan, eth0: u32) -> Vec<Step> {
-    let mut steps = vec![change(
-        "lo",
-        LinkUnspec::new_with_index(LOOPBACK).up().build(),
-    )];
-    if runs_ipv6(network.mtu) {
-        // Before the link is up, because it would get an address at once.
-        let silent = LinkUnspec::new_with_index(eth0).append_extra_attribute(no_ipv6_address());
-        steps.push(change("eth0", silent.build()));
-    }
+    let mut steps = vec![up("lo", LOOPBACK)];
+    steps.extend(silent(network, eth0));
     let addresses = link.addresses.iter();
-    steps.extend(addresses.map(|address| add_address(link, address, eth0)));
-    steps.push(change(
-        "eth0",
-        LinkUnspec::new_with_index(eth0).up().build(),
-    ));
+    steps.extend(addresses.map(|address| add_address((network, link), address, eth0)));
+    steps.extend(add_local((network, link), eth0));
+    steps.push(up("eth0", eth0));
     for gateway in gateways(network, link) {
         steps.extend(towards(network, link, gateway, eth0));
     }
     steps
+}
+
+/// Keeps the link from getting an IPv6 address: it would, once it is up.
+fn silent(network: &NetworkPlan, eth0: u32) -> Vec<Step> {
+    match runs_ipv6(network.mtu) {
+        true => {
+            let silent = LinkUnspec::new_with_index(eth0).append_extra_attribute(no_ipv6_address());
+            vec![change("eth0", silent.build())]
+        }
+        false => Vec::new(),
+    }
 }
 
 /// The host's addresses of the families that the tenant has addresses of.
@@ -291,29 +314,6 @@ fn gateways(network: &NetworkPlan, link: &LinkPlan) -> Vec<IpAddr> {
     all.filter(has).collect()
 }
 
-fn add_address(link: &LinkPlan, address: IpAddr, eth0: u32) -> Step {
-    let (prefix, message) = match address {
-        IpAddr::V4(address) => {
-            let message = AddressMessageBuilder::<Ipv4Addr>::new().index(eth0);
-            (link.prefix, message.address(address, link.prefix).build())
-        }
-        IpAddr::V6(address) => {
-            let message = AddressMessageBuilder::<Ipv6Addr>::new().index(eth0);
-            let mut message = message.address(address, 128).build();
-            // No other can have the address: what is sent to it comes here.
-            let flags = AddressFlags::Nodad | AddressFlags::Noprefixroute;
-            message.attributes.push(AddressAttribute::Flags(flags));
-            (128, message)
-        }
-    };
-    Step {
-        stage: Stage::Address,
-        object: format!("{address}/{prefix}"),
-        flags: NLM_F_CREATE | NLM_F_EXCL,
-        message: RouteNetlinkMessage::NewAddress(message),
-    }
-}
-
 /// The way to a gateway, and to all others through it.
 fn towards(network: &NetworkPlan, link: &LinkPlan, gateway: IpAddr, eth0: u32) -> Vec<Step> {
     let mut steps = Vec::new();
@@ -322,7 +322,7 @@ fn towards(network: &NetworkPlan, link: &LinkPlan, gateway: IpAddr, eth0: u32) -
     let mac = match (network.mode, gateway) {
         (Mode::Routed, _) => Some(link.host.mac),
         (Mode::Bridge, IpAddr::V6(_)) => Some(network.hub.mac),
-        (Mode::Bridge, IpAddr::V4(_)) => None,
+        (Mode::Bridge, IpAddr::V4(_)) | (Mode::Macvlan, _) => None,
     };
     if let Some(mac) = mac {
         let mut entry = neighbour(eth0, gateway);
@@ -348,6 +348,10 @@ fn towards(network: &NetworkPlan, link: &LinkPlan, gateway: IpAddr, eth0: u32) -
     let by_default = by_default.output_interface(eth0);
     steps.push(route(&format!("default via {gateway}"), by_default));
     steps
+}
+
+fn up(name: &str, index: u32) -> Step {
+    change(name, LinkUnspec::new_with_index(index).up().build())
 }
 
 fn change(object: &str, message: LinkMessage) -> Step {

@@ -81,6 +81,10 @@ impl Watch {
             Ok(socket) => watch.socket = Some(socket),
             Err(error) => watch.blind(&error),
         }
+        if provisioner.network.parent.is_some() {
+            // It is not ours, so it was not made as planned.
+            watch.suspect(Part::Hub, Instant::now());
+        }
         watch
     }
 

@@ -15,9 +15,10 @@ pub struct FirewallFound(Option<Tables>);
 
 /// Reads what the kernel has.
 pub(super) fn read(network: &NetworkPlan) -> io::Result<FirewallFound> {
-    let tables = match network.firewall {
-        Firewall::Off => None,
-        Firewall::On => {
+    let tables = match (network.firewall, &network.parent) {
+        // Those of macvlans are in the tenants.
+        (Firewall::Off, _) | (Firewall::On, Some(_)) => None,
+        (Firewall::On, None) => {
             let tables = Tables::read(network.app());
             Some(tables.map_err(io::Error::from_raw_os_error)?)
         }

@@ -1,5 +1,7 @@
 //! The network of a tenant: both ends of its link, its addresses, and the routes on both sides.
 
+mod macvlan;
+
 use std::fs::File;
 use std::io;
 use std::net::{IpAddr, Ipv6Addr};
@@ -29,6 +31,7 @@ pub(super) fn verify(network: &NetworkPlan, link: &LinkPlan, pid: u32) -> io::Re
         let visit = visit.spawn_scoped(scope, || {
             setns(&netns, CloneFlags::CLONE_NEWNET)?;
             let mut inside = asked(async |handle| of_tenant(handle, network, link).await)?;
+            inside.extend(macvlan::firewall(network, link)?);
             let name = link.tenant.name.as_str();
             inside.extend(rate_of("rate out", name, link.rate.outward)?);
             Ok::<_, io::Error>(inside)
@@ -38,11 +41,10 @@ pub(super) fn verify(network: &NetworkPlan, link: &LinkPlan, pid: u32) -> io::Re
             .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
     })?;
     let mut drifts = asked(async |handle| of_host(handle, network, link).await)?;
-    drifts.extend(rate_of(
-        "rate in",
-        link.host.name.as_str(),
-        link.rate.inward,
-    )?);
+    if link.parent.is_none() {
+        let host = link.host.name.as_str();
+        drifts.extend(rate_of("rate in", host, link.rate.inward)?);
+    }
     drifts.extend(uplink::verify(network, link)?);
     drifts.extend(inside);
     Ok(drifts)
@@ -50,6 +52,9 @@ pub(super) fn verify(network: &NetworkPlan, link: &LinkPlan, pid: u32) -> io::Re
 
 /// The hub with its address, and the route that refuses unused addresses.
 pub(super) fn shared(network: &NetworkPlan) -> io::Result<Vec<Drift>> {
+    if let Some(parent) = &network.parent {
+        return asked(async |handle| macvlan::of_parent(handle, parent).await);
+    }
     asked(async |handle| {
         let hub = find(handle, network.hub.name.as_str()).await?;
         let mut drifts = end("hub", &network.hub, network.mtu, hub.as_ref());
@@ -109,9 +114,14 @@ pub(super) fn asked<T>(
     })
 }
 
+/// A link of the calling thread's namespace. `None` if there is none.
+pub(super) fn find_link(name: &str) -> io::Result<Option<LinkMessage>> {
+    asked(async |handle| find(handle, name).await)
+}
+
 /// The MTU in bytes of a link of the calling thread's namespace. `None` if there is no such link.
 pub(super) fn mtu_of(name: &str) -> io::Result<Option<u32>> {
-    let found = asked(async |handle| find(handle, name).await)?;
+    let found = find_link(name)?;
     let parts = found.into_iter().flat_map(|link| link.attributes);
     Ok(parts.into_iter().find_map(|part| match part {
         LinkAttribute::Mtu(mtu) => Some(mtu),
@@ -125,6 +135,9 @@ async fn of_host(
     network: &NetworkPlan,
     link: &LinkPlan,
 ) -> Result<Vec<Drift>, rtnetlink::Error> {
+    if link.parent.is_some() {
+        return macvlan::of_marker(handle, link).await;
+    }
     let mut drifts = Vec::new();
     let hub = find(handle, network.hub.name.as_str()).await?;
     let index = hub.as_ref().map(|hub| hub.header.index);
@@ -156,14 +169,14 @@ async fn of_host(
     }
     let way = match network.mode {
         Mode::Routed => host.header.index,
-        Mode::Bridge => index.unwrap_or_default(),
+        Mode::Bridge | Mode::Macvlan => index.unwrap_or_default(),
     };
     for address in link.addresses.iter() {
         let found = way_to(handle, address).await?;
         if found != Some(way) {
             let name = match network.mode {
                 Mode::Routed => link.host.name.as_str(),
-                Mode::Bridge => network.hub.name.as_str(),
+                Mode::Bridge | Mode::Macvlan => network.hub.name.as_str(),
             };
             let planned = format!("{address} by {name}");
             let found = found.map_or("none", |_| "by another link");
@@ -258,6 +271,7 @@ async fn of_tenant(
     for address in found
         .iter()
         .filter(|one| link.addresses.iter().all(|it| it != **one))
+        .filter(|one| !macvlan::is_own(link, **one))
     {
         drifts.extend(Drift::between("address", "none", address.to_string()));
     }

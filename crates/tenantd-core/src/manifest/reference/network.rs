@@ -1,7 +1,19 @@
 //! Long descriptions of keys about the network.
 
 pub(super) const MODE: &str = "`routed`: each tenant has a separate link; there is no limit on their number. \
-     `bridge`: tenants are isolated ports of one bridge, at most 1,023.";
+     `bridge`: tenants are isolated ports of one bridge, at most 1,023. `macvlan`: tenants are machines of the \
+     network that the host's interface `parent` is in, each with a MAC address of its own there; the host itself \
+     cannot reach them, nor they the host.";
+
+pub(super) const PARENT: &str = "The interface of the host whose network the tenants are in, with `mode = \"macvlan\"`; other \
+     modes have none. `subnet` is the network of it then, and `gateway` its router. An interface for macvlan is an \
+     Ethernet one that is neither a port of a bridge nor of a bond, and no wireless one.";
+
+pub(super) const GATEWAY: &str = "The host's address in the subnet, which all tenants can reach. With `mode = \"macvlan\"`, \
+     the address of the router in the network, which has no default then.";
+
+pub(super) const GATEWAY6: &str = "The host's IPv6 address in `subnet6`, which all tenants with an IPv6 address can reach. With \
+     `mode = \"macvlan\"`, that of the router, which may be a link-local one (`fe80::1`) and has no default.";
 
 pub(super) const MAC: &str = "The MAC address of the tenant's `eth0`, for programs whose licence is bound to one. Without it, \
      it is always the same on every host. It must be an address of one interface (unicast) that nothing else in \

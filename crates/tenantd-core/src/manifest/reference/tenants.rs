@@ -73,16 +73,18 @@ keys! {
              type SECCOMP, and is not refused. For finding out what a program needs.";
     }
     Network {
-        "mode", Kind::Choice(&["routed", "bridge"]), Value("\"routed\""), "\"bridge\"",
+        "mode", Kind::Choice(&["routed", "bridge", "macvlan"]), Value("\"routed\""), "\"bridge\"",
             network::MODE;
+        "parent", Kind::Interface, Derived("none"), "\"eth0\"",
+            network::PARENT;
         "subnet", Kind::Subnet, Value("\"10.77.0.0/24\""), "\"10.77.0.0/16\"",
             network::SUBNET;
         "gateway", Kind::Address, Derived("the first address of the subnet"), "\"10.77.0.254\"",
-            "The host's address in the subnet, which all tenants can reach.";
+            network::GATEWAY;
         "subnet6", Kind::Subnet6, Derived("no IPv6"), "\"fd00:77::/64\"",
             network::SUBNET6;
         "gateway6", Kind::Address6, Derived("the first address of `subnet6`"), "\"fd00:77::fe\"",
-            "The host's IPv6 address in `subnet6`, which all tenants with an IPv6 address can reach.";
+            network::GATEWAY6;
         "uplink", Kind::Interface, Derived("none"), "\"eth0\"", network::UPLINK;
         "set_uplink", Kind::Flag, Value("false"), "true", network::SET_UPLINK;
         "firewall", Kind::Choice(&["on", "off"]), Value("\"on\""), "\"off\"", traffic::FIREWALL;

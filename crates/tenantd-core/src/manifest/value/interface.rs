@@ -1,62 +1,79 @@
-//! Names of interfaces of the host.
+//! Names of interfaces of the host, which are not tenantd's.
+
+use std::fmt;
+use std::sync::Arc;
+
+use serde::Serialize;
 
 use super::{At, Decode};
 use crate::manifest::problem::Problems;
 use crate::name::IF_NAME_MAX;
 
-/// The name of an interface that the kernel takes.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Interface(pub String);
+/// The name of an interface, as the kernel allows it (`dev_valid_name` and `dev_prep_valid_name` of net/core/dev.c).
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+pub struct Interface(Arc<str>);
 
-/// Whether the kernel takes a name, see `dev_valid_name` in net/core/dev.c.
-fn is_valid(name: &str) -> bool {
-    let is_refused = |byte: u8| !byte.is_ascii_graphic() || b"/:%".contains(&byte);
-    (1..=IF_NAME_MAX).contains(&name.len())
-        && ![".", ".."].contains(&name)
-        && !name.bytes().any(is_refused)
+impl Interface {
+    /// The name; `None` if no interface can have it.
+    #[must_use]
+    pub fn named(text: &str) -> Option<Self> {
+        let is_wrong = |c: char| "/:%".contains(c) || c.is_whitespace() || c.is_control();
+        let is_name = !matches!(text, "" | "." | "..") && text.len() <= IF_NAME_MAX;
+        (is_name && !text.chars().any(is_wrong)).then(|| Self(text.into()))
+    }
+
+    /// The name as a string slice.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for Interface {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&self.0)
+    }
 }
 
 impl Decode for Interface {
     fn decode(at: At<'_, '_>, problems: &mut Problems) -> Option<Self> {
         let text = at.text(problems, "the name of an interface")?;
-        if !is_valid(text) {
-            at.wrong(
-                problems,
-                format!("{text:?} is not the name of an interface"),
-            );
-            return None;
+        let interface = Self::named(text);
+        if interface.is_none() {
+            let message = format!("{text:?} cannot be the name of an interface");
+            at.wrong(problems, message);
         }
-        Some(Self(text.to_owned()))
+        interface
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::is_valid;
+    use super::*;
 
     #[test]
-    fn names_are_those_of_the_kernel() {
+    fn names_are_those_that_the_kernel_allows() {
         for good in [
             "eth0",
-            "enp3s0f1",
             "eth0.100",
-            "br_LAN",
-            "a",
-            "123456789012345",
+            "enp0s31f6",
+            "Ethernet_1",
+            "a23456789012345",
         ] {
-            assert!(is_valid(good), "{good}");
+            assert_eq!(Interface::named(good).unwrap().as_str(), good);
         }
-        for bad in [
+        for wrong in [
             "",
             ".",
             "..",
             "a/b",
-            "a b",
             "a:1",
             "eth%d",
-            "1234567890123456",
+            "a b",
+            "a\u{7}",
+            "a234567890123456",
         ] {
-            assert!(!is_valid(bad), "{bad}");
+            assert_eq!(Interface::named(wrong), None, "{wrong:?}");
         }
     }
 }

@@ -28,6 +28,7 @@ pub(super) fn link(link: &LinkPlan) -> Map<String, Value> {
     let LinkPlan {
         addresses,
         prefix,
+        parent,
         host,
         tenant,
         mark,
@@ -44,7 +45,13 @@ pub(super) fn link(link: &LinkPlan) -> Map<String, Value> {
         ("addresses", addresses.iter().map(|a| json!(a)).collect()),
         (
             "link",
-            json!({ "prefix": prefix, "host": end(host), "tenant": end(tenant), "mark": mark }),
+            json!({
+                "prefix": prefix,
+                "parent": parent,
+                "host": end(host),
+                "tenant": end(tenant),
+                "mark": mark,
+            }),
         ),
         ("sysctls", json!(sysctls)),
     ]);

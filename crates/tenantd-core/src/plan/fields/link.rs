@@ -12,6 +12,7 @@ pub(super) fn link(link: &LinkPlan, see: See<'_>) {
     let LinkPlan {
         addresses,
         prefix,
+        parent,
         host,
         tenant,
         mark,
@@ -25,6 +26,9 @@ pub(super) fn link(link: &LinkPlan, see: See<'_>) {
     for (at, address) in addresses.others().iter().enumerate() {
         let (at, address) = (at + 2, Address(*address, *prefix));
         see(readdresses(Later("address"), LABEL_ADDRESS, &address).item(&at));
+    }
+    if let Some(parent) = parent {
+        see(renews(Later("macvlan of"), "macvlan of", parent));
     }
     let (host, tenant) = (End(host), End(tenant));
     see(renews(First("host end"), "host end", &host));

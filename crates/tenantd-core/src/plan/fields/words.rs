@@ -35,6 +35,7 @@ pub(super) fn mode(mode: Mode) -> &'static str {
     match mode {
         Mode::Routed => "routed",
         Mode::Bridge => "bridge",
+        Mode::Macvlan => "macvlan",
     }
 }
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::MacAddr;
+use super::{Interface, MacAddr};
 use crate::name::IfName;
 use crate::plan::address::Addresses;
 use crate::plan::names::NamesPlan;
@@ -20,7 +20,7 @@ pub struct EndPlan {
     pub mac: MacAddr,
 }
 
-/// A tenant's veth pair.
+/// A tenant's veth pair, or its macvlan with a veth pair that bears the mark.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LinkPlan {
     /// The tenant's addresses.
@@ -28,6 +28,9 @@ pub struct LinkPlan {
     /// The prefix length of IPv4 addresses on the tenant end: 32 in mode routed, that of the subnet
     /// in mode bridge.
     pub prefix: u8,
+    /// The interface of the host that the tenant end is a macvlan of. The host end only bears the mark then, and is
+    /// down.
+    pub parent: Option<Interface>,
     /// The host end.
     pub host: EndPlan,
     /// The tenant end, `eth0`.

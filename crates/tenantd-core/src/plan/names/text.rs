@@ -102,7 +102,7 @@ fn serves(link: &LinkPlan) -> bool {
         port: DNS,
         protocol: Protocol::Udp,
     };
-    !link.names.is_filtered || link.traffic.host_services.contains(&dns)
+    !link.names.is_macvlan && (!link.names.is_filtered || link.traffic.host_services.contains(&dns))
 }
 
 /// Whether the plan lets a tenant ask a name server.
@@ -115,13 +115,13 @@ fn reaches(server: IpAddr, host: &HostNames, link: &LinkPlan) -> bool {
     if server.is_ipv6() && !link.addresses.iter().any(|it| it.is_ipv6()) {
         return false;
     }
-    if server == names.gateway || host.addresses.contains(&server) {
+    if !names.is_macvlan && server == names.gateway || host.addresses.contains(&server) {
         return serves(link);
     }
     if !names.is_filtered {
         return true;
     }
-    if IpNetwork::V4(names.subnet).contains(server) {
+    if !names.is_macvlan && IpNetwork::V4(names.subnet).contains(server) {
         let mut named = traffic.peers.named.values();
         return traffic.peers.all || named.any(|peer| peer.iter().any(|it| it == server));
     }

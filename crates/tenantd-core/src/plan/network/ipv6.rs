@@ -98,6 +98,10 @@ fn gateway(
         return Spanned::new(subnet.span(), first);
     };
     let address = *gateway.get_ref();
+    // A router of a network that is not ours may have one of these.
+    if address.is_unicast_link_local() && super::macvlan::is_wanted(network) {
+        return gateway.clone();
+    }
     if let Some(why) = no_host(address, *subnet.get_ref()) {
         problems
             .report(&gateway.span(), format!("the gateway {address} {why}"))

@@ -56,9 +56,9 @@ pub(super) fn read(
             .help("add `uplink`, the interface of the host, or remove it");
     }
     let uplink = network.uplink.value.as_ref()?;
-    let (at, name) = (uplink.span(), &uplink.get_ref().0);
+    let (at, name) = (uplink.span(), uplink.get_ref().as_str());
     let mode = network.mode.as_ref().map(Spanned::get_ref);
-    if mode == Some(&value::Mode::Bridge) {
+    if mode.is_some_and(|mode| *mode != value::Mode::Routed) {
         problems
             .report(&at, "`uplink` needs `mode = \"routed\"`")
             .help("remove it, or change the mode");
@@ -76,7 +76,7 @@ pub(super) fn read(
             .help("name the interface by which the host is in the network of others");
         return None;
     }
-    let own = foreign.iter().filter(|it| it.interface == *name);
+    let own = foreign.iter().filter(|it| it.interface == name);
     let own = own.map(|it| it.network).filter(|it| !is_whole(*it));
     let networks: Vec<IpNetwork> = own
         .filter_map(|it| IpNetwork::new(it.network(), it.prefix()).ok())
@@ -97,7 +97,7 @@ pub(super) fn read(
         return None;
     }
     Some(Written {
-        name: name.clone(),
+        name: name.to_owned(),
         networks,
         at,
     })

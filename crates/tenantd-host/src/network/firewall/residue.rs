@@ -1,5 +1,8 @@
 //! Finds and removes the tables of an application that no supervisor has.
 
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
 use netlink_packet_netfilter::nftables::{NfTablesMessage, TableAttribute, TableMessage};
 
 use tenantd_core::name::AppName;
@@ -7,6 +10,7 @@ use tenantd_core::plan::derive;
 use tenantd_core::plan::model::NetworkPlan;
 use tenantd_core::stage::{Failure, Stage};
 
+use super::OWNED_FOR;
 use super::sets::Family;
 use super::socket::NftSocket;
 use super::wire;
@@ -76,10 +80,16 @@ pub(in crate::network) fn remove(app: &AppName, family: &str) -> Result<(), Fail
     let named = FAMILIES.iter().filter(|(_, word)| *word == family);
     for (family, _) in named {
         let delete = vec![(*family, wire::delete_table(&table))];
-        match socket.commit(&delete) {
-            Ok(()) => {}
-            Err(refused) if refused.errno == libc::ENOENT => {}
-            Err(refused) => return Err(fail(refused.errno)),
+        let begun = Instant::now();
+        loop {
+            match socket.commit(&delete) {
+                Ok(()) => break,
+                Err(refused) if refused.errno == libc::ENOENT => break,
+                Err(refused) if refused.errno == libc::EPERM && begun.elapsed() < OWNED_FOR => {
+                    sleep(Duration::from_millis(1));
+                }
+                Err(refused) => return Err(fail(refused.errno)),
+            }
         }
     }
     Ok(())

@@ -246,7 +246,7 @@ fn any_tenant(rule: Rule, group: Field, how: Compare) -> Rule {
     rule.bits(group, &mask.to_ne_bytes(), how, &ours.to_ne_bytes())
 }
 
-fn known() -> [Rule; 2] {
+pub(super) fn known() -> [Rule; 2] {
     [rule().state(KNOWN).returns(), rule().state(INVALID).drop()]
 }
 
@@ -336,7 +336,7 @@ fn services() -> Vec<Rule> {
 }
 
 /// A reset is never limited in its rate, as errors of ICMP are.
-fn refuse() -> Vec<Rule> {
+pub(super) fn refuse() -> Vec<Rule> {
     vec![
         rule().counted(DENIED),
         rule().is(L4PROTO, &[TCP]).reset(),

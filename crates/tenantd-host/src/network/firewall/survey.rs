@@ -258,7 +258,7 @@ impl Tables {
         std::mem::take(&mut self.elements)
     }
 
-    fn chain(&self, chain: &Chain, planned: &Rules) -> Option<Difference> {
+    pub(super) fn chain(&self, chain: &Chain, planned: &Rules) -> Option<Difference> {
         let name = format!("chain {}", chain.1);
         match self.chains.get(chain) {
             None => Some((name, "missing".to_owned())),

@@ -47,7 +47,7 @@ impl Watch {
             return;
         };
         // Addresses are changed in the tenant's namespace, which only the next change opens again.
-        let again = self.has_addresses(part, link);
+        let again = self.has_addresses(part, link) && link.parent.is_none();
         self.model.replan(link);
         match why {
             Some(why) => {

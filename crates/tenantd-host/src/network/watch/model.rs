@@ -144,6 +144,10 @@ impl Model {
 
     /// Adds the parts that a message casts doubt on.
     pub(super) fn hear(&mut self, message: Raw<'_>, suspects: &mut Vec<Part>) {
+        // Packets of macvlans do not follow what the host routes.
+        if self.network.parent.is_some() && message.is_about_ways() {
+            return;
+        }
         match message.kind {
             wire::NEW_LINK => {
                 self.on_uplink(message, suspects);
@@ -201,6 +205,9 @@ impl Model {
         let Some(index) = message.index() else {
             return;
         };
+        if self.is_parent(message, index) {
+            return suspects.push(Part::Hub);
+        }
         let Some(part) = self.part_of(index) else {
             match message.flags() {
                 Some(flags) if flags & UP != 0 => self.early.remove(&index),
@@ -233,11 +240,27 @@ impl Model {
         }
     }
 
+    /// Whether a message is about the parent of all tenants' links. One that comes later has another index.
+    fn is_parent(&self, message: Raw<'_>, index: u32) -> bool {
+        let Some(parent) = &self.network.parent else {
+            return false;
+        };
+        if index == self.hub {
+            return true;
+        }
+        match message.parse() {
+            Some(RouteNetlinkMessage::NewLink(link)) => Found::new(link).name == parent.as_str(),
+            _ => false,
+        }
+    }
+
     fn on_link_gone(&mut self, message: Raw<'_>, suspects: &mut Vec<Part>) {
         let Some(index) = message.index() else {
             return;
         };
         match self.part_of(index) {
+            // All macvlans go with their parent, in silence.
+            Some(Part::Hub) if self.network.parent.is_some() => suspects.extend(self.parts()),
             Some(part) => suspects.push(part),
             None if message.family() == Some(BRIDGE) => {}
             None => {
@@ -278,7 +301,7 @@ impl Model {
             for (address, index) in self.addresses.range(within) {
                 let own = match self.network.mode {
                     Mode::Routed => *index,
-                    Mode::Bridge => self.hub,
+                    Mode::Bridge | Mode::Macvlan => self.hub,
                 };
                 let is_own = to == Some(own) && network.prefix() == whole(network.ip());
                 if !is_own && network.contains(*address) {

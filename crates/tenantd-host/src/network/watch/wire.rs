@@ -33,6 +33,19 @@ impl Raw<'_> {
         self.word(HEADER + 4)
     }
 
+    /// Whether it is about a route, a neighbour or a rule.
+    pub(super) fn is_about_ways(&self) -> bool {
+        let kinds = [
+            NEW_ROUTE,
+            DEL_ROUTE,
+            NEW_NEIGHBOUR,
+            DEL_NEIGHBOUR,
+            NEW_RULE,
+            DEL_RULE,
+        ];
+        kinds.contains(&self.kind)
+    }
+
     /// The flags of a link.
     pub(super) fn flags(&self) -> Option<u32> {
         self.word(HEADER + 8)

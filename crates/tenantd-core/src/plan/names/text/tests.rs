@@ -14,6 +14,7 @@ fn link(traffic: TrafficPlan) -> LinkPlan {
     LinkPlan {
         addresses: Ipv4Addr::new(10, 77, 0, 11).into(),
         prefix: 32,
+        parent: None,
         host: derive::host_end(hash),
         tenant: derive::tenant_end(hash),
         mark: derive::link_mark(&app, &tenant),
