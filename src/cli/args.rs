@@ -131,6 +131,9 @@ pub enum Command {
     /// Show what tenants have used, as the meter has kept it
     #[command(after_help = usage::USAGE)]
     Usage(Usage),
+    /// Tell systemd-resolved of the host the names of tenants
+    #[command(after_help = help::RESOLVE_HOOK)]
+    ResolveHook,
     /// Write a manifest from a recipe, or list the recipes
     #[command(after_help = "EXAMPLES\n  \
         tenantd init --list\n  \

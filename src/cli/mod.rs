@@ -37,6 +37,7 @@ pub mod recipes;
 pub mod reference;
 mod reload;
 mod reload_app;
+mod resolve_hook;
 mod rolling;
 mod run;
 mod schema;
@@ -134,6 +135,7 @@ fn dispatch(cli: Cli) -> anyhow::Result<End> {
         Command::Userdb => userdb::userdb(),
         Command::Meter(what) => meter::meter(&what),
         Command::Usage(what) => usage::usage(metered(&selector)?.as_deref(), &what),
+        Command::ResolveHook => resolve_hook::resolve_hook(),
         Command::Plan { names, files, json } => planned(selector, &names, (files, json)),
         Command::Schema => schema::schema(),
         Command::ImportUnit { unit } => import::import(&unit),

@@ -40,7 +40,8 @@ const FRESH: Duration = Duration::from_secs(2);
 
 /// Answers until it is ended.
 pub(super) fn userdb() -> anyhow::Result<End> {
-    let listener = listen().with_context(|| format!("cannot listen on {FOLDER}/{SERVICE}"))?;
+    let listener =
+        listen(FOLDER, SERVICE).with_context(|| format!("cannot listen on {FOLDER}/{SERVICE}"))?;
     let known = Arc::new(Mutex::new(Known::default()));
     let clients = Arc::new(Mutex::new(Clients::default()));
     loop {
@@ -67,25 +68,26 @@ pub(super) fn userdb() -> anyhow::Result<End> {
     }
 }
 
-fn passes(error: &io::Error) -> bool {
+/// Whether the next connection may succeed.
+pub(super) fn passes(error: &io::Error) -> bool {
     error.kind() == ErrorKind::Interrupted
         || error.kind() == ErrorKind::ConnectionAborted
         || tenantd_host::want::error_passes(error)
 }
 
 /// Makes the socket, in place of one that an earlier process has left.
-fn listen() -> io::Result<UnixListener> {
-    fs::create_dir_all(FOLDER)?;
-    let folder = Path::new(FOLDER);
-    let new = folder.join(format!(".{SERVICE}.new"));
+pub(super) fn listen(folder: &str, name: &str) -> io::Result<UnixListener> {
+    fs::create_dir_all(folder)?;
+    let folder = Path::new(folder);
+    let new = folder.join(format!(".{name}.new"));
     match fs::remove_file(&new) {
         Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
         Ok(()) | Err(_) => {}
     }
     let listener = UnixListener::bind(&new)?;
-    // Who may look up users is everybody.
+    // Everybody may look up users and names.
     fs::set_permissions(&new, Permissions::from_mode(0o666))?;
-    fs::rename(&new, folder.join(SERVICE))?;
+    fs::rename(&new, folder.join(name))?;
     Ok(listener)
 }
 
@@ -122,17 +124,17 @@ fn serve(mut client: UnixStream, known: &Mutex<Known>) -> anyhow::Result<()> {
 
 /// How many connections each user has.
 #[derive(Default)]
-struct Clients(BTreeMap<u32, usize>);
+pub(super) struct Clients(BTreeMap<u32, usize>);
 
 /// A connection that counts until this is dropped.
-struct Place {
+pub(super) struct Place {
     clients: Arc<Mutex<Clients>>,
     uid: u32,
 }
 
 impl Clients {
     /// Counts a connection. `None` if there are too many.
-    fn enter(clients: &Arc<Mutex<Self>>, client: &UnixStream) -> Option<Place> {
+    pub(super) fn enter(clients: &Arc<Mutex<Self>>, client: &UnixStream) -> Option<Place> {
         let uid = socket_peercred(client).ok()?.uid.as_raw();
         let mut all = clients.lock().unwrap_or_else(PoisonError::into_inner);
         let number: usize = all.0.values().sum();

@@ -81,6 +81,7 @@ mod redis;
 mod rehearsal;
 mod reload;
 mod reload_app;
+mod resolve_hook;
 mod rolling;
 mod screens;
 mod secrets;

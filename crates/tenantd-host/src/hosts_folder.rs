@@ -6,6 +6,7 @@
 
 use std::fs;
 use std::io::{self, ErrorKind};
+use std::net::IpAddr;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
@@ -64,6 +65,18 @@ pub fn publish(app: &AppName, tenant: &TenantName, addresses: &Addresses) -> io:
         written = write();
     }
     written
+}
+
+/// The addresses of a tenant that has a network now. `None` if there is no such tenant, or its file cannot be read.
+#[must_use]
+pub fn addresses(app: &AppName, tenant: &TenantName) -> Option<Vec<IpAddr>> {
+    let text = fs::read_to_string(path(app, tenant)).ok()?;
+    let lines = text.lines().filter_map(|line| line.split_once(' '));
+    Some(
+        lines
+            .filter_map(|(address, _)| address.parse().ok())
+            .collect(),
+    )
 }
 
 /// Removes the file of a tenant, if there is one, and with the last one the folder, if tenantd has made it.

@@ -337,6 +337,15 @@ the host, at /run/systemd/userdb/io.tenantd. Programs ask there if /etc/nsswitch
 `systemd` in the lines `passwd` and `group` (package libnss-systemd). A tenant needs neither:
 it finds its own user in /etc/passwd.";
 
+pub(super) const RESOLVE_HOOK: &str = "EXAMPLES
+  systemctl enable --now tenantd-resolve-hook
+  tenantd resolve-hook
+  resolvectl query acme.wiki
+
+Tells systemd-resolved the addresses of tenants that have a network, for all applications of
+the host, by the name TENANT.APP. It needs a systemd-resolved that asks the hooks in
+/run/systemd/resolve.hook. Look-ups of other names go on as before.";
+
 /// Of `events`.
 pub(super) const EVENTS: &str = "EXAMPLES\n  \
     tenantd events -f\n  \

@@ -20,7 +20,8 @@ verbs() {
 files_are_where_they_belong() {
     for file in /usr/bin/tenantd /usr/lib/systemd/system/tenantd@.service \
         /usr/lib/systemd/system/tenantd-userdb.service /usr/lib/systemd/system/tenantd-meter.service \
-        /usr/lib/tenantd/tenantd-meter /usr/share/doc/tenantd/SECURITY.md \
+        /usr/lib/systemd/system/tenantd-resolve-hook.service /usr/lib/tenantd/tenantd-meter \
+        /usr/share/doc/tenantd/SECURITY.md \
         /usr/share/man/man8/tenantd.8.gz /usr/share/man/man5/tenantd.toml.5.gz \
         /usr/share/bash-completion/completions/tenantd /usr/share/zsh/vendor-completions/_tenantd \
         /usr/share/fish/vendor_completions.d/tenantd.fish \

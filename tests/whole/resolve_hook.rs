@@ -1,0 +1,104 @@
+//! The names of tenants for systemd-resolved, by a client that speaks its protocol: the distribution has no
+//! systemd-resolved that asks hooks.
+
+use std::fs;
+use std::io::{Read, Write};
+use std::os::unix::net::UnixStream;
+use std::process::{Child, Command, Stdio};
+
+use serde_json::{Value, json};
+
+use crate::support::daemon::{Daemon, LIMIT, PROGRAM, until};
+use crate::support::place::{self, example, fresh};
+
+const SOCKET: &str = "/run/systemd/resolve.hook/io.tenantd";
+
+const MANIFEST: &str = r#"
+[app]
+name = "APP"
+user = "root"
+command = ["/srv/idle"]
+datastore.path = "/srv/data"
+[network]
+subnet6 = "fd00:77::/64"
+[tenants]
+acme = { ip = ["10.77.0.11", "fd00:77::11"] }
+"#;
+
+struct Hook(Child);
+
+impl Hook {
+    fn start() -> Self {
+        let child = Command::new(PROGRAM)
+            .arg("resolve-hook")
+            .stdin(Stdio::null())
+            .spawn();
+        let hook = Self(child.unwrap());
+        until("it answers", || UnixStream::connect(SOCKET).ok());
+        hook
+    }
+}
+
+impl Drop for Hook {
+    fn drop(&mut self) {
+        let _ended = self.0.kill();
+        let _reaped = self.0.wait();
+    }
+}
+
+/// A connection that is used again, as systemd-resolved uses it.
+struct Client(UnixStream);
+
+impl Client {
+    fn new() -> Self {
+        let socket = UnixStream::connect(SOCKET).unwrap();
+        socket.set_read_timeout(Some(LIMIT)).unwrap();
+        Self(socket)
+    }
+
+    fn call(&mut self, method: &str, parameters: &Value, more: bool) -> Value {
+        let method = format!("io.systemd.Resolve.Hook.{method}");
+        let call = json!({ "method": method, "parameters": parameters, "more": more });
+        self.0.write_all(format!("{call}\0").as_bytes()).unwrap();
+        let mut bytes = Vec::new();
+        while !bytes.ends_with(&[0]) {
+            let mut part = [0; 512];
+            let len = self.0.read(&mut part).unwrap();
+            assert_ne!(len, 0, "no answer");
+            bytes.extend_from_slice(&part[..len]);
+        }
+        serde_json::from_slice(&bytes[..bytes.len() - 1]).unwrap()
+    }
+
+    /// Asks for both families at once, as getaddrinfo(3) does.
+    fn resolve(&mut self, name: &str) -> Value {
+        let key = |kind: u16| json!({ "key": { "class": 1, "type": kind, "name": name } });
+        let question = json!({ "question": [key(1), key(28)] });
+        self.call("ResolveRecord", &question, false)["parameters"].clone()
+    }
+}
+
+#[test]
+fn a_tenant_is_found_by_its_name_while_it_has_a_network() {
+    place::host();
+    place::folder("/srv/data");
+    example("idle");
+    fs::create_dir_all("/run/systemd").unwrap();
+    fresh("/run/systemd", "mode=755");
+    let _hook = Hook::start();
+    let mut filter = Client::new();
+    let said = filter.call("QueryFilter", &json!({}), true);
+    let wanted = json!({ "filterLabelsMin": 2, "filterLabelsMax": 2 });
+    assert_eq!(said, json!({ "parameters": wanted, "continues": true }));
+    let daemon = Daemon::start_settled(MANIFEST);
+    let (mut client, name) = (Client::new(), format!("acme.{}", daemon.app));
+    let found = client.resolve(&name);
+    assert_eq!(found["rcode"], 0, "{found}");
+    assert_eq!(found["answer"].as_array().unwrap().len(), 2, "{found}");
+    assert_eq!(client.resolve("example.org"), json!({}));
+    daemon.tell(&["stop", "acme"]).expect(0);
+    assert_eq!(client.resolve(&name), json!({}));
+    daemon.tell(&["start", "acme"]).expect(0);
+    assert_eq!(client.resolve(&name), found);
+    daemon.end();
+}
