@@ -262,14 +262,17 @@ fn the_json_of_a_plan_has_the_keys_of_the_manifest() {
     let text = include_str!("../golden/full.toml");
     let plan = read("full.toml", text.to_owned()).unwrap();
     let json = plan::data::plan(&plan);
-    let tenant = &json["tenants"][0];
     assert_eq!(json["total"]["pids"]["max"], 10_000);
+    let tenant = &json["tenants"][0];
     // A tenant is ready by one of these; `arguments` are part of `command`; a datastore has only
     // the folder that is made.
     // `uids` says which numbers are recorded for `user`; `uid` and `gid` of a datastore are those of `owner`, which
-    // may be seen as others. Only mode macvlan has a `parent`.
+    // may be seen as others. Only mode macvlan has a `parent`, and only mode routed an `uplink`. `total` is beside the
+    // tenants.
     let alternatives = [
         "parent",
+        "uplink",
+        "total",
         "tcp",
         "notify",
         "lived",
@@ -279,10 +282,6 @@ fn the_json_of_a_plan_has_the_keys_of_the_manifest() {
         "uids",
         "owner",
         "seen_as",
-        // Beside the tenants.
-        "total",
-        // In mode routed only.
-        "uplink",
     ];
     for (table, object) in [
         (Table::App, tenant),
