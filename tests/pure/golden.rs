@@ -66,6 +66,7 @@ fn host() -> Table {
             ("/usr/bin".into(), ProgramFact::NoFile),
         ]
         .into(),
+        mtu: None,
         given: [("kept", "10.77.0.99"), ("former", "10.77.0.98")]
             .map(|(name, address)| (name.parse().unwrap(), vec![address.parse().unwrap()]))
             .into(),

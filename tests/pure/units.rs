@@ -133,6 +133,10 @@ impl HostFacts for Complete {
         Ok(None)
     }
 
+    fn mtu(&self, _interface: Option<&str>) -> Option<u32> {
+        None
+    }
+
     fn given(&self, app: &AppName) -> Result<BTreeMap<TenantName, Vec<IpAddr>>, NoRecord> {
         Table::default().given(app)
     }

@@ -127,3 +127,52 @@ fn check_names_a_link_of_the_host_with_a_smaller_mtu() {
         assert_eq!(said.out.contains(line), is_told, "{said:?}");
     }
 }
+
+#[test]
+fn without_the_key_links_have_the_mtu_of_the_uplink_and_keep_it_while_tenants_run() {
+    place::host();
+    place::folder("/srv/data");
+    example("idle");
+    let ip = |words: &str| run(in_time("ip").args(words.split(' '))).expect(0);
+    for words in [
+        "link add far type veth peer name away",
+        "link set far mtu 1420",
+        "link set far up",
+        "address add 192.0.2.1/24 dev far",
+        "route add default via 192.0.2.2",
+        "link add office type veth peer name switch",
+        "link set office mtu 8000",
+        "link set office up",
+        "address add 198.51.100.1/24 dev office",
+    ] {
+        ip(words);
+    }
+    let plain = manifest("routed", 0).replace("mtu = 0", "");
+    let daemon = Daemon::start_settled(&plain);
+    let has = |mtu: u32| {
+        let pid = daemon.tenant("acme").pid.unwrap().to_string();
+        let inside = ["-t", &pid, "-n", "ip", "link", "show", "eth0"];
+        let eth0 = run(in_time("nsenter").args(inside)).expect(0);
+        assert!(eth0.contains(&format!("mtu {mtu} ")), "{eth0}");
+        daemon.tell(&["verify"]).expect(0);
+        pid
+    };
+    let before = has(1420);
+    // The host reaches others by a smaller one: nothing is interrupted.
+    ip("link set far mtu 1300");
+    assert_eq!(daemon.tell(&["diff"]).expect(0), "no changes\n");
+    daemon.tell(&["reload"]).expect(0);
+    assert_eq!(daemon.tenant("acme").pid.unwrap().to_string(), before);
+    ip("link set far mtu 1420");
+    assert_eq!(has(1420), before);
+    // Another network takes what is there now, and a named uplink counts more.
+    let uplinked = plain.replace("[network]", "[network]\nuplink = \"office\"");
+    crate::support::daemon::write_manifest(&daemon.app, &uplinked);
+    daemon.tell(&["reload"]).expect(0);
+    has(8000);
+    let written = plain.replace("[network]", "[network]\nmtu = 1400");
+    crate::support::daemon::write_manifest(&daemon.app, &written);
+    daemon.tell(&["reload"]).expect(0);
+    has(1400);
+    daemon.end();
+}

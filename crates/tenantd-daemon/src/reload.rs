@@ -130,8 +130,9 @@ impl Reloads {
         let requests = std::mem::take(&mut self.waiting);
         let runs = requests.iter().any(|request| !request.is_show());
         let (manifest, reread) = (self.manifest.clone(), self.reread.clone());
+        let present = self.network.clone();
         spawn_local(async move {
-            let read = match spawn_blocking(move || read(&manifest, runs)).await {
+            let read = match spawn_blocking(move || read(&manifest, &present, runs)).await {
                 Ok(read) => read,
                 // It is never cancelled, so it panicked: a defect, which must not be hidden.
                 Err(error) => std::panic::resume_unwind(error.into_panic()),
@@ -147,11 +148,12 @@ impl Reloads {
 
 /// Reads the manifest, and makes the digests by which the loop compares changes. If a request `runs` the new plan,
 /// the users of new tenants are recorded, also if the reload is refused later. Blocks.
-fn read(manifest: &ManifestFile, runs: bool) -> Result<Read, Unfit> {
-    let (plan, source) = match runs {
+fn read(manifest: &ManifestFile, present: &NetworkPlan, runs: bool) -> Result<Read, Unfit> {
+    let (mut plan, source) = match runs {
         true => manifest.read_to_run()?,
         false => manifest.read()?,
     };
+    plan.network = plan.network.keeping_mtu_of(present);
     Ok(Read {
         digests: hash::digests(&plan),
         plan,

@@ -20,7 +20,7 @@ use nix::ifaddrs::getifaddrs;
 use nix::sys::socket::SockaddrStorage;
 use nix::unistd;
 
-use super::{given, limits, uids};
+use super::{default_route, given, limits, uids};
 use tenantd_core::name::{AppName, TenantName};
 use tenantd_core::plan::facts::{
     Ceilings, Claim, HostAddress, HostFacts, NoOwnUser, NoRecord, OwnUser, Parent, ProgramFact,
@@ -124,6 +124,13 @@ impl HostFacts for Live {
 
     fn parent(&self, name: &str) -> Result<Option<Parent>, Errno> {
         parent::of(name)
+    }
+
+    fn mtu(&self, interface: Option<&str>) -> Option<u32> {
+        match interface {
+            Some(interface) => default_route::mtu_of(interface),
+            None => default_route::mtu_of(&default_route::interface()?),
+        }
     }
 
     fn given(&self, app: &AppName) -> Result<BTreeMap<TenantName, Vec<IpAddr>>, NoRecord> {

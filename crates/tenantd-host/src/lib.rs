@@ -41,6 +41,7 @@ pub mod closer;
 pub mod counters;
 pub mod crash;
 pub mod datastore;
+mod default_route;
 pub mod doctor;
 pub mod facts;
 pub mod fifo;

@@ -34,6 +34,7 @@ pub fn plan(mode: Mode) -> NetworkPlan {
         },
         mark: "tenantd:wiki".into(),
         mtu: 1400,
+        mtu_given: true,
         firewall: Firewall::On,
     }
 }

@@ -267,7 +267,7 @@ tables! {
         gateway6: Known<Ipv6Addr>,
         uplink: Optional<Interface>,
         set_uplink: Known<bool>,
-        mtu: Known<u32>,
+        mtu: Optional<u32>,
         firewall: Known<Firewall>,
     }
 

@@ -71,6 +71,8 @@ fn network(network: &NetworkPlan) -> Value {
         hub,
         mark,
         mtu,
+        // It is no difference where it comes from.
+        mtu_given: _,
         firewall,
     } = network;
     json!({

@@ -264,6 +264,9 @@ pub trait HostFacts {
     /// If it cannot be looked up.
     fn parent(&self, name: &str) -> Result<Option<Parent>, Errno>;
 
+    /// The MTU in bytes of an interface, or, without its name, of that of the default route. `None` if there is none.
+    fn mtu(&self, interface: Option<&str>) -> Option<u32>;
+
     /// The addresses that are recorded as given to tenants of an application. Those of former ones too.
     ///
     /// # Errors
@@ -293,6 +296,8 @@ pub struct Table {
     pub claims: Vec<Claim>,
     /// The interfaces.
     pub parents: BTreeMap<String, Parent>,
+    /// The MTU of the interface of the default route.
+    pub mtu: Option<u32>,
     /// The addresses that tenants were given.
     pub given: BTreeMap<TenantName, Vec<IpAddr>>,
     /// The maximum limits.
@@ -358,6 +363,10 @@ impl HostFacts for Table {
 
     fn parent(&self, name: &str) -> Result<Option<Parent>, Errno> {
         Ok(self.parents.get(name).cloned())
+    }
+
+    fn mtu(&self, _interface: Option<&str>) -> Option<u32> {
+        self.mtu
     }
 
     fn given(&self, _app: &AppName) -> Result<BTreeMap<TenantName, Vec<IpAddr>>, NoRecord> {

@@ -81,6 +81,8 @@ pub fn shared(app: &AppName, network: &NetworkPlan, control: &ControlPlan, see: 
         hub,
         mark,
         mtu,
+        // It is no difference where it comes from.
+        mtu_given: _,
         firewall,
     } = network;
     let mode = words::mode(*mode);

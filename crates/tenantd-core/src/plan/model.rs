@@ -85,6 +85,8 @@ pub struct NetworkPlan {
     pub mark: String,
     /// The MTU in bytes of the hub and of both ends of every link.
     pub mtu: u32,
+    /// Whether the manifest says it. Else it is that of the interface by which the host reaches others.
+    pub mtu_given: bool,
     /// Whether the firewall is made.
     pub firewall: Firewall,
 }

@@ -92,6 +92,9 @@ pub(super) fn network(
     claims::check(host, &around.subnets, (app, &foreign), problems);
     check_host(&foreign, &around, &manifest.tenants, &mut free, problems);
     let app = app?;
+    let by = uplink.as_ref().map(|it| it.name.as_str());
+    let by = by.or(parent.as_ref().map(|it| it.name.as_str()));
+    let mtu = macvlan::mtu(mtu(network, by, host)?, parent.as_ref());
     Some(NetworkPlan {
         mode: mode(*network.mode.as_ref()?.get_ref()),
         parent: parent.as_ref().map(|parent| parent.name.clone()),
@@ -101,9 +104,28 @@ pub(super) fn network(
         uplink: uplink.map(|uplink| uplink.plan(network)),
         hub: derive::hub(app),
         mark: derive::hub_mark(app),
-        mtu: macvlan::mtu(*network.mtu.as_ref()?.get_ref(), parent.as_ref()),
+        mtu,
+        mtu_given: network.mtu.is_set,
         firewall: *network.firewall.as_ref()?.get_ref(),
     })
+}
+
+/// The MTU if neither the manifest nor an interface says one, and the least that IPv6 takes.
+const MTU: u32 = 1500;
+const MTU_MIN: u32 = 1280;
+const MTU_MAX: u32 = 65535;
+
+/// The MTU of the manifest, or else of the interface by which the host reaches others.
+fn mtu(network: &Network, uplink: Option<&str>, host: &dyn HostFacts) -> Option<u32> {
+    match (&network.mtu.value, network.mtu.is_set) {
+        (Some(mtu), _) => Some(*mtu.get_ref()),
+        // It is reported.
+        (None, true) => None,
+        (None, false) => {
+            let found = host.mtu(uplink).unwrap_or(MTU);
+            Some(found.clamp(MTU_MIN, MTU_MAX))
+        }
+    }
 }
 
 /// The subnets and the gateways of both families, with their positions.

@@ -75,6 +75,10 @@ impl HostFacts for Noting<'_> {
         found
     }
 
+    fn mtu(&self, interface: Option<&str>) -> Option<u32> {
+        self.facts.mtu(interface)
+    }
+
     fn program(&self, path: &Path) -> ProgramFact {
         let found = self.facts.program(path);
         if let ProgramFact::Unknown(errno) = &found {
@@ -160,6 +164,10 @@ mod tests {
 
         fn parent(&self, name: &str) -> Result<Option<Parent>, Errno> {
             Table::default().parent(name)
+        }
+
+        fn mtu(&self, _interface: Option<&str>) -> Option<u32> {
+            None
         }
 
         fn given(&self, app: &AppName) -> Result<BTreeMap<TenantName, Vec<IpAddr>>, NoRecord> {

@@ -26,6 +26,10 @@ pub(super) const SUBNET6: &str = "The network of all tenants' IPv6 addresses, as
      addresses. Without it, no tenant has an IPv6 address. Use one of your own from fd00::/8 (RFC 4193), with \
      digits at random, or a part of what your provider routes to the host.";
 
+pub(super) const MTU: &str = "The MTU of every link in bytes. At least 1280, which IPv6 requires. Without it, it is that of the \
+     interface by which the host reaches others, within these bounds, when tenantd starts: a reload alone does not change it. \
+     `tenantd check` names an interface by which tenants reach others and that has a smaller one, such as a VPN.";
+
 pub(super) const UPLINK: &str = "An interface of the host whose network tenants can have addresses of, such as that of an office: \
      `ip = \"192.168.1.50\"`, or one beside an address of `subnet`. Others in that network reach the tenant at such an \
      address, whatever `outbound` says: the host answers for it (proxy ARP and NDP), and only while the tenant runs. Before a \

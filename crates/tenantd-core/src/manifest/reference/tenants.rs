@@ -88,9 +88,9 @@ keys! {
         "uplink", Kind::Interface, Derived("none"), "\"eth0\"", network::UPLINK;
         "set_uplink", Kind::Flag, Value("false"), "true", network::SET_UPLINK;
         "firewall", Kind::Choice(&["on", "off"]), Value("\"on\""), "\"off\"", traffic::FIREWALL;
-        "mtu", Kind::Count { min: 1280, max: 65535 }, Value("1500"), "9000",
-            "The MTU of every link in bytes. At least 1280, which IPv6 requires. `tenantd check` names a link of the \
-             host by which tenants reach others and that has a smaller one, such as a VPN.";
+        "mtu", Kind::Count { min: 1280, max: 65535 },
+            Derived("that of the uplink, or of the interface of the host's default route, or 1500"), "9000",
+            network::MTU;
     }
     Control {
         "read", Kind::Groups, Value("[]"), "[\"adm\"]",

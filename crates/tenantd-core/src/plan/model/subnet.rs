@@ -42,6 +42,20 @@ impl NetworkPlan {
         self.uplink.is_some() && !self.subnets().any(|subnet| subnet.contains(address))
     }
 
+    /// This network with the MTU of the present one, if neither manifest says one and nothing else is different: tenants
+    /// are not interrupted because the host reaches others by another interface.
+    #[must_use]
+    pub fn keeping_mtu_of(self, present: &Self) -> Self {
+        let kept = Self {
+            mtu: present.mtu,
+            ..self.clone()
+        };
+        match !self.mtu_given && kept == *present {
+            true => kept,
+            false => self,
+        }
+    }
+
     /// The networks of the tenants' addresses: that of IPv4, and that of IPv6 if there is one.
     pub fn subnets(&self) -> impl Iterator<Item = IpNetwork> {
         let ipv6 = self.ipv6.map(|it| IpNetwork::V6(it.network));
