@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use tenantd_host::netns::Netns;
-use tenantd_host::network::{Network, News, Note};
+use tenantd_host::network::{Network, News, Note, residue};
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
 use crate::network::firewall::{end, nft};
@@ -170,4 +170,28 @@ fn what_a_supervisor_that_died_has_left_is_kept_for_tenants_that_live_and_remove
         end(network, vec![(lives, netns)]).await;
     });
     assert_eq!(ip("neigh show proxy").trim(), "192.0.2.77 dev up0 proxy");
+}
+
+#[test]
+fn gc_removes_the_entries_of_tenants_that_are_gone() {
+    let client = office();
+    block_on(async {
+        let network = Network::open(uplinked(true)).await.unwrap();
+        let tenant = member(2, &[TENANT4, TENANT6]);
+        let netns = network.provision(tenant).await.unwrap();
+        is_reached(&client, TENANT4);
+        drop(network);
+        drop(netns);
+        support::until("its link is gone", || !ip("link show").contains("vt-2"));
+    });
+    assert_eq!(ip("neigh show proxy").lines().count(), 2);
+    let app = "wiki".parse().unwrap();
+    let found = residue::survey(&app, &std::collections::BTreeSet::new()).unwrap();
+    assert_eq!(found.ours.len(), 1, "the hub: {found:?}");
+    found
+        .ours
+        .iter()
+        .for_each(|link| residue::remove(link).unwrap());
+    assert_eq!(ip("neigh show proxy"), "");
+    are_nobodys(&client, &[TENANT4, TENANT6]);
 }

@@ -108,7 +108,9 @@ impl Watch {
     pub(super) fn keep(&mut self, link: LinkPlan, index: u32, known: bool) {
         // Its own provision is told by messages that are not read yet.
         self.read();
-        let is_early = self.model.add(link, index);
+        // What the uplink has lost meanwhile was told for no tenant.
+        let is_by_uplink = !link.traffic.by_uplink.is_empty();
+        let is_early = self.model.add(link, index) || is_by_uplink;
         if is_early || !known {
             self.suspect(Part::Tenant(index), Instant::now());
         }
