@@ -56,12 +56,14 @@ pub fn office() -> Netns {
         ip(words);
     }
     let client = named("client");
-    // The ports of the bridge forward, and the client can ask: by a link-local address in IPv6.
+    // The ports of the bridge forward, and both can ask for neighbours in IPv6, by a link-local address.
+    let has_local = |words: &str| {
+        let found = ip_json(words);
+        let mut all = found[0]["addr_info"].as_array().unwrap().iter();
+        all.any(|it| it["scope"] == "link" && it["tentative"].is_null())
+    };
     support::until("the office's network is there", || {
-        let ready = ip_json("-n client address show br0");
-        let local = ready[0]["addr_info"].as_array().unwrap().iter();
-        let mut local = local.filter(|it| it["scope"] == "link");
-        local.any(|it| it["tentative"].is_null())
+        has_local("-n client address show br0") && has_local("address show up0")
     });
     client
 }
@@ -160,12 +162,11 @@ fn others_reach_a_tenant_by_its_address_of_their_network_and_nobody_once_it_is_g
         let tenant = member(2, &[TENANT4, TENANT6]);
         // Asks before the tenant is there, all the time.
         let early = [TENANT4, TENANT6].map(|address| {
-            let (client, to) = (again(&client).unwrap(), format!("{address} early"));
-            let to = to.replace(" early", "");
+            let client = again(&client).unwrap();
             thread::spawn(move || {
-                while connects(&client, &to).is_err_and(|kind| kind != ErrorKind::ConnectionRefused)
-                {
-                }
+                while connects(&client, address)
+                    .is_err_and(|kind| kind != ErrorKind::ConnectionRefused)
+                {}
                 Instant::now()
             })
         });
