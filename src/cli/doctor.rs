@@ -14,8 +14,8 @@ use tenantd_host::doctor::{self, Finding, Grade, Load};
 
 /// Prints what the host lacks for its tenants, and how to mend it.
 pub(super) fn doctor(what: &Doctor) -> anyhow::Result<End> {
-    let load = match what.tenants {
-        Some(tenants) => Load::any(tenants),
+    let (load, uplinks) = match what.tenants {
+        Some(tenants) => (Load::any(tenants), Vec::new()),
         None => of_host(),
     };
     let tenants = usize::try_from(load.tenants).unwrap_or(usize::MAX);
@@ -23,6 +23,7 @@ pub(super) fn doctor(what: &Doctor) -> anyhow::Result<End> {
     findings.extend(doctor::settings(&load));
     findings.extend(doctor::filters());
     findings.extend(doctor::link_programs());
+    findings.extend(uplinks);
     match what.json {
         true => print_json(&load, &findings)?,
         false => print(&load, &findings)?,
@@ -34,8 +35,9 @@ pub(super) fn doctor(what: &Doctor) -> anyhow::Result<End> {
     })
 }
 
-/// The tenants of all applications. The plan of a manifest replaces what the running supervisor has of it.
-fn of_host() -> Load {
+/// The tenants of all applications, and what keeps others from their addresses by uplinks. The plan of a manifest
+/// replaces what the running supervisor has of it.
+fn of_host() -> (Load, Vec<Finding>) {
     let running = applications::running();
     let mut apps: BTreeMap<AppName, Load> = running
         .iter()
@@ -44,11 +46,14 @@ fn of_host() -> Load {
             (status.app.clone(), Load::any(tenants))
         })
         .collect();
+    let mut uplinks = Vec::new();
     for (_, plan) in applications::plans(&running) {
         let load = Load::of(&plan);
+        uplinks.extend(doctor::uplink(&plan));
         apps.insert(plan.app, load);
     }
-    apps.values().fold(Load::default(), |sum, one| sum + *one)
+    let load = apps.values().fold(Load::default(), |sum, one| sum + *one);
+    (load, uplinks)
 }
 
 fn print(load: &Load, findings: &[Finding]) -> anyhow::Result<()> {

@@ -183,6 +183,11 @@ fn check_says_what_the_uplink_lacks() {
     let (code, said) = check(&daemon);
     assert_eq!(code, 0, "{said}");
     assert!(said.contains(&format!("  mend it: {line}")), "{said}");
+    let doctor = tenantd(&["doctor"]);
+    assert!(
+        doctor.out.contains(&format!("  mend it: {line}")),
+        "{doctor:?}"
+    );
     assert_eq!(from_office("192.0.2.50"), Err(ErrorKind::HostUnreachable));
     let words: Vec<&str> = line.split(' ').collect();
     let set = Command::new(words[0]).args(&words[1..]).output().unwrap();

@@ -252,10 +252,11 @@ pub(super) const DOCTOR: &str = "EXAMPLES
 Compares what the kernel allows on the whole host with what all its tenants need together:
 processes, watches, mounts, namespaces, keyrings, neighbours; how much is used of connection
 tracking, asynchronous I/O and open files; forwarding, router advertisements, iptables on
-bridges; and whether a program that configures links leaves those of tenants alone. The tenants
-are those of the applications that run and of the manifests in /etc/tenantd. It changes nothing:
-below what is weak is a command that mends it until the next boot; a file in /etc/sysctl.d keeps
-it, see sysctl.d(5). `tenantd check` examines the host for one manifest.
+bridges; the settings of uplinks; and whether a program that configures links leaves those of
+tenants alone. The tenants are those of the applications that run and of the manifests in
+/etc/tenantd. It changes nothing: below what is weak is a command that mends it until the next
+boot; a file in /etc/sysctl.d keeps it, see sysctl.d(5). `tenantd check` examines the host for one
+manifest.
 
 With --json, one object: tenants and findings, a list of objects with subject, grade (good, weak,
 bad), found and fix.

@@ -20,5 +20,6 @@ mod sysctls;
 mod unused;
 mod uplink;
 mod uplink_faults;
+mod uplink_router;
 mod verify;
 mod watch;

@@ -171,7 +171,7 @@ fn fact(
     };
     let (message, help) = match &fact.kind {
         ParentKind::Ethernet => {
-            let written = network.mtu.as_ref().filter(|mtu| !mtu.span().is_empty());
+            let written = network.mtu.value.as_ref();
             if let Some(mtu) = written.filter(|mtu| *mtu.get_ref() > fact.mtu) {
                 let message = format!("{name} has an MTU of {} bytes only", fact.mtu);
                 problems.report(&mtu.span(), message).help(
