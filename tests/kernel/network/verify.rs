@@ -141,3 +141,131 @@ fn no_owner(found: &[[String; 2]], others: usize) {
     assert_eq!(unowned.count(), 2, "{found:?}");
     assert_eq!(found.len(), 2 + others, "{found:?}");
 }
+
+/// Changes that nft(8) makes to tables without an owner: same numbers of rules, same expressions.
+const CHANGES: [(&str, &str, &str); 6] = [
+    (
+        "flush chain inet tenantd_wiki between; add rule inet tenantd_wiki between ip saddr @all4 return; \
+         add rule inet tenantd_wiki between ip6 saddr @all6 return; \
+         add rule inet tenantd_wiki between ip saddr . ip daddr @self4 return; \
+         add rule inet tenantd_wiki between ip6 saddr . ip6 daddr @peers6 return; \
+         add rule inet tenantd_wiki between accept",
+        "chain between with 5 rules",
+        "another rule 3",
+    ),
+    (
+        "flush chain inet tenantd_wiki forwarded; \
+         add rule inet tenantd_wiki forwarded iifgroup 1 jump outbound; \
+         add rule inet tenantd_wiki forwarded oifgroup 1 jump inbound",
+        "chain forwarded with 2 rules",
+        "another rule 1",
+    ),
+    (
+        "flush chain inet tenantd_wiki refuse; add rule inet tenantd_wiki refuse counter name denied; \
+         add rule inet tenantd_wiki refuse meta l4proto tcp reject with tcp reset; \
+         add rule inet tenantd_wiki refuse reject with icmpx port-unreachable",
+        "chain refuse with 3 rules",
+        "another rule 3",
+    ),
+    (
+        "flush chain inet tenantd_wiki dnat_in; add rule inet tenantd_wiki dnat_in accept",
+        "chain dnat_in with 1 rules",
+        "another rule 1",
+    ),
+    (
+        "flush chain inet tenantd_wiki list_28a06af07841; \
+         add rule inet tenantd_wiki list_28a06af07841 ip daddr 198.51.100.0/25 tcp dport 444 return; \
+         add rule inet tenantd_wiki list_28a06af07841 goto refuse",
+        "chain list_28a06af07841 with 2 rules",
+        "another rule 1",
+    ),
+    (
+        "add chain inet tenantd_wiki input { policy drop; }",
+        "chain input with type filter, hook 1, priority -5 and policy accept",
+        "type filter, hook 1, priority -5 and policy drop",
+    ),
+];
+
+#[test]
+fn a_rule_with_another_content_is_told_and_mended() {
+    support::enter();
+    block_on(async {
+        let (plan, tenant) = (plan(Mode::Routed), full(Mode::Routed));
+        let network = Network::open(plan.clone()).await.unwrap();
+        let netns = network.provision(tenant.clone()).await.unwrap();
+        drop(network);
+        support::until("no process owns the tables", || {
+            drifts(&plan, &tenant).len() == 2
+        });
+        for (words, planned, there) in CHANGES {
+            let mut command = Command::new("nft");
+            let output = command.arg(words).output().unwrap();
+            let error = String::from_utf8_lossy(&output.stderr);
+            assert!(output.status.success(), "{words}: {error}");
+            let wanted = [planned, there].map(str::to_owned);
+            let found = drifts(&plan, &tenant);
+            assert!(found.contains(&wanted), "{wanted:?}: {found:?}");
+        }
+        no_owner(&drifts(&plan, &tenant), CHANGES.len());
+        let network = Network::open(plan.clone()).await.unwrap();
+        network.keep(tenant.clone()).await.unwrap();
+        // It may not be watched yet.
+        while !drifts(&plan, &tenant).is_empty() {
+            network.restore().await.unwrap();
+        }
+        end(network, vec![(tenant, netns)]).await;
+    });
+}
+
+/// The kernel leaves a chain with so many links out of an answer of the usual size.
+#[test]
+fn the_guard_of_many_links_is_read() {
+    support::enter();
+    block_on(async {
+        let plan = plan(Mode::Routed);
+        let network = Network::open(plan.clone()).await.unwrap();
+        let mut tenants = Vec::new();
+        let name = |n: u16| format!("vt-tenant-{n:05}");
+        for n in 2..252 {
+            let mut tenant = link(Mode::Routed, n);
+            tenant.host.name = name(n).parse().unwrap();
+            let netns = network.provision(tenant.clone()).await.unwrap();
+            tenants.push((tenant, netns));
+        }
+        let last = tenants[249].0.clone();
+        assert_eq!(drifts(&plan, &last), Vec::<[String; 2]>::new());
+        drop(network);
+        support::until("no process owns the tables", || {
+            drifts(&plan, &last).len() == 2
+        });
+        // Another one, without the last link and without rules.
+        let devices: Vec<String> = (2..251).map(name).collect();
+        let again = format!(
+            "flush chain netdev tenantd_wiki guard; delete chain netdev tenantd_wiki guard; \
+             add chain netdev tenantd_wiki guard {{ type filter hook ingress devices = {{ {} }} priority -500; }}",
+            devices.join(", ")
+        );
+        assert!(Command::new("nft").arg(again).status().unwrap().success());
+        let found = drifts(&plan, &last);
+        let wanted = ["guard on vt-tenant-00251", "none"].map(str::to_owned);
+        assert!(found.contains(&wanted), "{found:?}");
+        let found = drifts(&plan, &tenants[0].0);
+        for (planned, there) in [
+            ("chain guard with 7 rules", "0 rules"),
+            (
+                "chain guard with type filter, hook 0, priority -500 and policy drop",
+                "type filter, hook 0, priority -500 and policy accept",
+            ),
+        ] {
+            let wanted = [planned, there].map(str::to_owned);
+            assert!(found.contains(&wanted), "{wanted:?}: {found:?}");
+        }
+        no_owner(&found, 2);
+        let network = Network::open(plan.clone()).await.unwrap();
+        for (tenant, _) in &tenants {
+            network.admit(tenant.clone(), None).await.unwrap();
+        }
+        assert_eq!(drifts(&plan, &last), Vec::<[String; 2]>::new());
+        end(network, tenants).await;
+    });
+}

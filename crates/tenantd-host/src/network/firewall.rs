@@ -10,6 +10,7 @@
 //! table and each element bears its owner's mark as a comment.
 
 mod conntrack;
+mod content;
 mod elements;
 mod expressions;
 mod found;

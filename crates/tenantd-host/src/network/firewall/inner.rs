@@ -19,11 +19,11 @@ use super::expressions::{
 };
 use super::guard::{ADVERTISEMENT, SOLICITATION};
 use super::missing::{lacking, unavailable};
-use super::rules::{Base, DENIED, ICMPV6, Rule, SPOOFED, known, names, refuse, rule};
+use super::rules::{Base, DENIED, ICMPV6, Rule, SPOOFED, known, refuse, rule};
 use super::sets::Family;
 use super::socket::{NftSocket, Transaction};
 use super::survey::{Difference, Tables};
-use super::{GUARD_CHAIN, lists, wire};
+use super::{GUARD_CHAIN, content, lists, wire};
 use crate::network::family::link_local;
 
 /// What leaves the tenant's end.
@@ -207,8 +207,7 @@ fn is_chain(change: &wire::Change) -> bool {
 pub(crate) fn differences(network: &NetworkPlan, link: &LinkPlan) -> Result<Vec<Difference>, i32> {
     let found = Tables::read(network.app())?;
     let differs = |(family, name, rules): Chain| {
-        let rules = rules.iter().map(|rule| names(&rule.expressions)).collect();
-        found.chain(&(family, name.to_owned()), &rules)
+        found.chain(&(family, name.to_owned()), &content::of_rules(&rules))
     };
     Ok(chains(link).into_iter().filter_map(differs).collect())
 }

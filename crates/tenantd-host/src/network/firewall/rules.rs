@@ -358,7 +358,7 @@ fn publish() -> Vec<Rule> {
 }
 
 /// The names of expressions, in their order.
-pub(super) fn names(expressions: &[ListAttribute<ExpressionAttribute>]) -> Vec<String> {
+fn names(expressions: &[ListAttribute<ExpressionAttribute>]) -> Vec<String> {
     let parts = expressions.iter().filter_map(|part| match part {
         ListAttribute::Element(parts) => Some(parts),
         _ => None,

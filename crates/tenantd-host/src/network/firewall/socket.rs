@@ -28,6 +28,9 @@ const GENERATION: u16 = 1;
 /// How often a transaction is tried again after another one came between.
 const TRIES: u32 = 10;
 
+/// The largest message of a list that the kernel makes, see `netlink_dump`. Answers to other requests are smaller.
+const DATAGRAM_MAX: usize = 32 << 10;
+
 /// The first bytes of a netlink message: length, type, flags, sequence number, port.
 const HEADER: usize = 16;
 
@@ -209,8 +212,11 @@ impl NftSocket {
 
     /// The next datagram that the kernel has queued; `None` if there is none.
     fn receive(&self) -> io::Result<Option<Vec<u8>>> {
-        match self.0.recv_from_full() {
-            Ok((datagram, _)) => Ok(Some(datagram)),
+        // Not after a look at its size: the kernel makes the next message of a list as large as the last buffer, and leaves
+        // out what does not fit, such as a chain with the names of many links.
+        let mut datagram = Vec::with_capacity(DATAGRAM_MAX);
+        match self.0.recv(&mut datagram, 0) {
+            Ok(_) => Ok(Some(datagram)),
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(None),
             Err(error) => Err(error),
         }

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use netlink_packet_netfilter::nftables::{
-    ChainAttribute, ChainMessage, Hook, NfTablesMessage, RuleAttribute, RuleMessage,
+    ChainAttribute, ChainMessage, Hook, HookNumber, NfTablesMessage, RuleAttribute, RuleMessage,
     SetElementList, SetElementMessage, TableAttribute, TableFlags, TableMessage,
 };
 use rtnetlink::packet_core::Nla;
@@ -11,10 +11,11 @@ use rtnetlink::packet_core::Nla;
 use tenantd_core::plan::derive;
 use tenantd_core::plan::model::{LinkPlan, NetworkPlan};
 
+use super::content::{self, Content};
 use super::elements::{self, Element};
 use super::found::all_elements_in;
 use super::parts::{asked_chain, own_guard};
-use super::rules::{self, BASES, CHAINS, Facts};
+use super::rules::{ASKED, BASES, Base, CHAINS, Facts, GUARD};
 use super::sets::{Family, SETS};
 use super::socket::{NftSocket, Refused};
 use super::{GUARD_CHAIN, guard, lists};
@@ -22,8 +23,8 @@ use super::{GUARD_CHAIN, guard, lists};
 /// A chain, by the family of its table and its name.
 type Chain = (Family, String);
 
-/// The names of the expressions of each rule of a chain.
-type Rules = Vec<Vec<String>>;
+/// The rules of a chain.
+type Rules = Vec<Content>;
 
 /// The tables of an application, as the kernel has them.
 #[derive(Debug, Default)]
@@ -32,14 +33,16 @@ pub(crate) struct Tables {
     /// By mark; those without a mark have an empty one.
     elements: BTreeMap<String, BTreeSet<Element>>,
     chains: BTreeMap<Chain, Rules>,
+    /// When the kernel calls each chain, and what happens at its end.
+    bases: BTreeMap<String, String>,
     /// The devices of each chain that has some.
     devices: BTreeMap<String, BTreeSet<String>>,
 }
 
-/// The bytes of a device in a message about a chain, and those that are there for all devices: a page without the rest of
-/// the message.
+/// The bytes of a device in a message about a chain, and those that are there for all devices: the largest message of a list
+/// without the rest of it.
 const DEVICE_LENGTH: usize = 24;
-const CHAIN_LENGTH: usize = 3000;
+const CHAIN_LENGTH: usize = 30_000;
 
 /// What is planned, and what is there instead.
 pub(crate) type Difference = (String, String);
@@ -123,14 +126,21 @@ impl Tables {
                 return;
             }
             let (mut name, mut devices) = (String::new(), BTreeSet::new());
+            let mut base = FoundBase::default();
             for part in attributes {
                 match part {
                     ChainAttribute::Name(found) => name = found,
-                    ChainAttribute::Hook(hook) => devices.extend(hook.into_iter().flat_map(names)),
+                    ChainAttribute::Type(kind) => base.kind = kind,
+                    ChainAttribute::Policy(policy) => base.accepts = policy == 1,
+                    ChainAttribute::Hook(hook) => {
+                        base.note(&hook);
+                        devices.extend(hook.into_iter().flat_map(names));
+                    }
                     _ => {}
                 }
             }
             self.devices.insert(name.clone(), devices);
+            self.bases.insert(name.clone(), base.words());
             self.chains.entry((family, name)).or_default();
         })
     }
@@ -152,7 +162,7 @@ impl Tables {
                 match part {
                     RuleAttribute::Table(found) if found != table => return,
                     RuleAttribute::Chain(found) => chain = found,
-                    RuleAttribute::Expressions(found) => expressions = rules::names(&found),
+                    RuleAttribute::Expressions(found) => expressions = content::of(&found),
                     _ => {}
                 }
             }
@@ -185,19 +195,19 @@ impl Tables {
         let rules = |name: &str| {
             let rules = planned.iter().find(|(chain, _)| *chain == name);
             let rules = rules.map(|(_, rules)| rules.iter());
-            let rules = rules.into_iter().flatten();
-            rules.map(|rule| rules::names(&rule.expressions)).collect()
+            content::of_rules(rules.into_iter().flatten())
         };
         let bases = BASES.iter().map(|base| base.name);
         for name in bases.chain(CHAINS) {
             let key = (Family::Inet, name.to_owned());
             all.extend(self.chain(&key, &rules(name)));
         }
+        all.extend(BASES.iter().filter_map(|base| self.base(base.name, base)));
         if let Some(uplink) = &network.uplink {
-            let rules = guard::asked();
-            let rules = rules.iter().map(|rule| rules::names(&rule.expressions));
-            let key = (Family::Netdev, asked_chain(&uplink.name));
-            all.extend(self.chain(&key, &rules.collect()));
+            let name = asked_chain(&uplink.name);
+            all.extend(self.base(&name, &ASKED));
+            let rules = content::of_rules(&guard::asked());
+            all.extend(self.chain(&(Family::Netdev, name), &rules));
         }
         let own = self.elements.get(&network.mark);
         for gateway in network.gateways().map(elements::of_gateway) {
@@ -225,8 +235,7 @@ impl Tables {
         }
         if let Some(list) = elements::list_of(&link.traffic.egress) {
             let rules = lists::list(&link.traffic.egress);
-            let rules = rules.iter().map(|rule| rules::names(&rule.expressions));
-            all.extend(self.chain(&(Family::Inet, list), &rules.collect()));
+            all.extend(self.chain(&(Family::Inet, list), &content::of_rules(&rules)));
         }
         let device = link.host.name.as_str();
         let guards = [GUARD_CHAIN.to_owned(), own_guard(device)];
@@ -235,15 +244,20 @@ impl Tables {
             devices.is_some_and(|devices| devices.contains(device))
         });
         match guard {
-            None if self.has_unread_guard() => {}
+            None if self.has_unread_guard() => all.extend(self.guard(GUARD_CHAIN)),
             None => all.push((format!("guard on {device}"), "none".to_owned())),
             Some(guard) => {
-                let rules = guard::guard();
-                let rules = rules.iter().map(|rule| rules::names(&rule.expressions));
-                all.extend(self.chain(&(Family::Netdev, guard), &rules.collect()));
+                all.extend(self.base(&guard, &GUARD));
+                all.extend(self.guard(&guard));
             }
         }
         all
+    }
+
+    /// How the rules of the guard differ.
+    fn guard(&self, name: &str) -> Option<Difference> {
+        let rules = content::of_rules(&guard::guard());
+        self.chain(&(Family::Netdev, name.to_owned()), &rules)
     }
 
     /// Whether the kernel could not tell of the guard: it leaves a chain out that does not fit into one message with the
@@ -258,6 +272,18 @@ impl Tables {
         std::mem::take(&mut self.elements)
     }
 
+    /// How a chain that the kernel calls differs in when it is called, and in what happens at its end.
+    fn base(&self, name: &str, planned: &Base) -> Option<Difference> {
+        let planned = words(
+            planned.kind,
+            hook_number(planned.hook),
+            planned.priority,
+            planned.accepts,
+        );
+        let found = self.bases.get(name).filter(|found| **found != planned)?;
+        Some((format!("chain {name} with {planned}"), found.clone()))
+    }
+
     pub(super) fn chain(&self, chain: &Chain, planned: &Rules) -> Option<Difference> {
         let name = format!("chain {}", chain.1);
         match self.chains.get(chain) {
@@ -265,13 +291,53 @@ impl Tables {
             Some(found) if found != planned => Some((
                 format!("{name} with {} rules", planned.len()),
                 match found.len() {
-                    count if count == planned.len() => "other rules".to_owned(),
+                    count if count == planned.len() => {
+                        let same = found
+                            .iter()
+                            .zip(planned)
+                            .take_while(|(one, two)| one == two);
+                        format!("another rule {}", same.count() + 1)
+                    }
                     count => format!("{count} rules"),
                 },
             )),
             Some(_) => None,
         }
     }
+}
+
+/// When the kernel calls a chain, and what happens at its end, as it tells.
+#[derive(Debug, Default)]
+struct FoundBase {
+    kind: String,
+    hook: u32,
+    priority: i32,
+    accepts: bool,
+}
+
+impl FoundBase {
+    fn note(&mut self, hook: &[Hook]) {
+        for part in hook {
+            match part {
+                Hook::Number(number) => self.hook = hook_number(*number),
+                Hook::Priority(priority) => self.priority = priority.cast_signed(),
+                _ => {}
+            }
+        }
+    }
+
+    fn words(&self) -> String {
+        words(&self.kind, self.hook, self.priority, self.accepts)
+    }
+}
+
+fn words(kind: &str, hook: u32, priority: i32, accepts: bool) -> String {
+    let policy = if accepts { "accept" } else { "drop" };
+    format!("type {kind}, hook {hook}, priority {priority} and policy {policy}")
+}
+
+fn hook_number(hook: HookNumber) -> u32 {
+    u32::from(hook)
 }
 
 /// Whether this kernel has owners of tables that persist: Linux 6.9.
