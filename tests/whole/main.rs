@@ -32,6 +32,7 @@ mod editing;
 mod ending;
 mod ends;
 mod exited;
+mod exposed;
 mod files;
 mod firewall;
 mod flapping;

@@ -78,6 +78,7 @@ use serve::serve;
 
 pub use exchange::Generation;
 pub(crate) use family::link_local;
+pub(crate) use firewall::exposed::difference as exposed_difference;
 pub(crate) use firewall::inner::differences as differences_inside;
 pub(crate) use firewall::is_plain;
 pub(crate) use firewall::survey::{Difference, Tables};

@@ -1,6 +1,7 @@
 //! Networks of tenants on the real kernel, each test in its own test host.
 
 mod exchange;
+mod exposed;
 mod failing;
 mod filters;
 mod firewall;

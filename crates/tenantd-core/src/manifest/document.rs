@@ -139,6 +139,7 @@ fn network_words(kind: Kind) -> &'static str {
         Kind::Rates => "a rate, or a table with `in` and `out`",
         Kind::Peers => "an array of names of tenants, or `[\"*\"]`",
         Kind::Services => "an array of ports with a protocol, or `\"dns\"`",
+        Kind::Exposed => "an array of ports: integers, or strings with a protocol",
         Kind::Published => "an array of `\"[ADDRESS:]PORT -> PORT[/PROTOCOL]\"`",
         other => unreachable!("{other:?} has no words"),
     }
@@ -257,6 +258,20 @@ fn items_schema(pattern: &str) -> Value {
     json!({ "type": "array", "items": { "type": "string", "pattern": pattern } })
 }
 
+/// The schema of an array about traffic.
+fn traffic_schema(kind: Kind) -> Value {
+    match kind {
+        Kind::Services => items_schema("^(dns|[0-9]+/(tcp|udp))$"),
+        Kind::Published => items_schema("^([0-9.]+:)?[0-9]+ *-> *[0-9]+(/(tcp|udp))?$"),
+        Kind::Egress => items_schema("^(allow|deny) +[^ ]+$"),
+        _ => {
+            let port = json!({ "type": "integer", "minimum": 1, "maximum": 65535 });
+            let text = json!({ "type": "string", "pattern": "^[0-9]+(/(tcp|udp))?$" });
+            json!({ "type": "array", "items": { "anyOf": [port, text] } })
+        }
+    }
+}
+
 /// The schema of an array of paths or tables.
 fn paths_schema(table: Table) -> Value {
     let items = json!({ "anyOf": [{ "type": "string" }, table_schema(table)] });
@@ -278,9 +293,7 @@ fn kind_schema(kind: Kind) -> Value {
         }),
         Kind::Texts(_) | Kind::Paths(_) | Kind::Capabilities => texts_schema(),
         Kind::Tenancies | Kind::Peers | Kind::NameServers | Kind::Words => texts_schema(),
-        Kind::Services => items_schema("^(dns|[0-9]+/(tcp|udp))$"),
-        Kind::Published => items_schema("^([0-9.]+:)?[0-9]+ *-> *[0-9]+(/(tcp|udp))?$"),
-        Kind::Egress => items_schema("^(allow|deny) +[^ ]+$"),
+        Kind::Services | Kind::Exposed | Kind::Published | Kind::Egress => traffic_schema(kind),
         Kind::Folders => paths_schema(Table::Folder),
         Kind::Private => {
             let mut whole = paths_schema(Table::Private);

@@ -18,9 +18,9 @@ use super::reference::Table;
 use super::template::Template;
 use super::text::{Command, Environment, Vars};
 use super::value::{
-    Account, Argv, Decode, EgressRule, FileMode, Firewall, Guard, HostAccess, HttpPath, Interface,
-    Ips, Mac, Mode, NameFile, NameServer, Outbound, Peer, Permissions, ProgramExit, Publish, Rates,
-    Seed, Service, Signal, Sysctls, UidRange, When,
+    Account, Argv, Decode, EgressRule, Exposed, FileMode, Firewall, Guard, HostAccess, HttpPath,
+    Interface, Ips, Mac, Mode, NameFile, NameServer, Outbound, Peer, Permissions, ProgramExit,
+    Publish, Rates, Seed, Service, Signal, Sysctls, UidRange, When,
 };
 use crate::capability::Capabilities;
 use crate::name::{AppName, TenantName};
@@ -301,6 +301,7 @@ tables! {
         outbound_from: Known<Vec<Spanned<IpAddr>>>,
         peers: Known<Vec<Spanned<Peer>>>,
         host_services: Known<Vec<Spanned<Service>>>,
+        expose_loopback: Known<Vec<Spanned<Exposed>>>,
         rate: Known<Rates>,
         resolv: Resolv,
         hosts: Known<NameFile>,

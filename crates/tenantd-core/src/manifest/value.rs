@@ -41,7 +41,7 @@ pub use permissions::{FileMode, Permissions};
 pub use probe::{Argv, HttpPath};
 pub use rate::{Rate, Rates};
 pub use sysctls::Sysctls;
-pub use traffic::{EgressRule, Firewall, Outbound, Peer, Protocol, Publish, Service};
+pub use traffic::{EgressRule, Exposed, Firewall, Outbound, Peer, Protocol, Publish, Service};
 pub use uids::UidRange;
 
 /// A value of the manifest, with its key.

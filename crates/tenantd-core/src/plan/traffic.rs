@@ -15,7 +15,9 @@ use super::fields::field::Key::Later;
 use super::fields::field::filters;
 use crate::name::TenantName;
 
-pub use crate::manifest::value::{EgressRule, Firewall, Outbound, Protocol, Publish, Service};
+pub use crate::manifest::value::{
+    EgressRule, Exposed, Firewall, Outbound, Protocol, Publish, Service,
+};
 pub(super) use build::of;
 pub(super) use check::check;
 
@@ -34,6 +36,8 @@ pub struct TrafficPlan {
     pub peers: Peers,
     /// The services of the host that it may use.
     pub host_services: Vec<Service>,
+    /// The ports of its loopback addresses that are reached by its own addresses too.
+    pub exposed: Vec<Exposed>,
     /// Its services that are published on addresses of the host.
     pub publish: Vec<Publish>,
     /// Those of its addresses that others reach by the uplink, whatever `outbound` is.
@@ -57,6 +61,7 @@ pub(super) fn fields(traffic: &TrafficPlan, see: See<'_>) {
         sources,
         peers: Peers { all, named },
         host_services,
+        exposed,
         publish,
         // Follows from the addresses and the network.
         by_uplink: _,
@@ -80,6 +85,9 @@ pub(super) fn fields(traffic: &TrafficPlan, see: See<'_>) {
     for service in host_services {
         see(filters(Later("host service"), "host service", &"allowed").item(service));
     }
+    for exposed in exposed {
+        see(filters(Later("loopback port"), "loopback port", &"exposed").item(exposed));
+    }
     for publish in publish {
         see(filters(Later("published"), "published", &publish.to()).item(&publish.from()));
     }
@@ -93,6 +101,7 @@ pub(super) fn data(traffic: &TrafficPlan, whole: &mut Map<String, Value>) {
         sources,
         peers: Peers { all, named },
         host_services,
+        exposed,
         publish,
         // Follows from the addresses and the network.
         by_uplink: _,
@@ -118,6 +127,10 @@ pub(super) fn data(traffic: &TrafficPlan, whole: &mut Map<String, Value>) {
         (
             "host_services",
             texts(host_services.iter().map(ToString::to_string).collect()),
+        ),
+        (
+            "expose_loopback",
+            texts(exposed.iter().map(ToString::to_string).collect()),
         ),
         (
             "publish",

@@ -31,17 +31,27 @@ pub(super) fn arrival(network: &NetworkPlan, is_published: bool) -> Vec<LinkAttr
         if is_published {
             ids.push(ROUTE_LOCALNET);
         }
-        let on = |id: u16| DefaultNla::new(id, 1_u32.to_ne_bytes().to_vec());
-        let ids: Vec<DefaultNla> = ids.into_iter().map(on).collect();
-        let mut value = vec![0; ids.as_slice().buffer_len()];
-        ids.as_slice().emit(&mut value);
-        // `IFLA_INET_CONF`, which the kernel takes in this form and gives in another.
-        let conf = AfSpecInet::Other(DefaultNla::new(1 | NLA_F_NESTED, value));
-        settings.push(AfSpecUnspec::Inet(vec![conf]));
+        settings.push(turned_on(&ids));
     }
     let mut all = vec![LinkAttribute::Group(network.group())];
     if !settings.is_empty() {
         all.push(LinkAttribute::AfSpecUnspec(settings));
     }
     all
+}
+
+/// These settings of IPv4, on.
+fn turned_on(ids: &[u16]) -> AfSpecUnspec {
+    let on = |id: &u16| DefaultNla::new(*id, 1_u32.to_ne_bytes().to_vec());
+    let ids: Vec<DefaultNla> = ids.iter().map(on).collect();
+    let mut value = vec![0; ids.as_slice().buffer_len()];
+    ids.as_slice().emit(&mut value);
+    // `IFLA_INET_CONF`, which the kernel takes in this form and gives in another.
+    let conf = AfSpecInet::Other(DefaultNla::new(1 | NLA_F_NESTED, value));
+    AfSpecUnspec::Inet(vec![conf])
+}
+
+/// What arrives on a link may be for a loopback address of IPv4, after a translation.
+pub(super) fn takes_loopback() -> LinkAttribute {
+    LinkAttribute::AfSpecUnspec(vec![turned_on(&[ROUTE_LOCALNET])])
 }

@@ -12,6 +12,7 @@
 mod conntrack;
 mod content;
 mod elements;
+pub(super) mod exposed;
 mod expressions;
 mod found;
 mod guard;

@@ -15,12 +15,12 @@ use tenantd_core::plan::model::{LinkPlan, Mode, NetworkPlan};
 use tenantd_core::stage::{Failure, Stage};
 
 use super::announce::announce;
-use super::firewall::Firewall;
+use super::firewall::{Firewall, exposed};
 use super::ipv6;
 use super::link::{Found, Links, index_of};
 use super::live::Held;
 use super::rate;
-use super::refusal::{errno, refused};
+use super::refusal::{broken, errno, refused};
 use super::tenant::TenantSocket;
 use super::uplink::Uplink;
 
@@ -66,6 +66,15 @@ fn limit(netns: &Netns, link: &LinkPlan) -> Result<(), Failure> {
     }
 }
 
+/// Has the ports that a tenant exposes translated. The rest of it is made with the tenant's end.
+fn expose(netns: &Netns, link: &LinkPlan) -> Result<(), Failure> {
+    if link.traffic.exposed.is_empty() {
+        return Ok(());
+    }
+    let translated = netns::visit(netns, || Ok(exposed::translate_all(link)));
+    translated.map_err(|error| broken(Stage::Firewall, "(in the tenant)", &error))?
+}
+
 impl Provisioner {
     /// Makes the tenant's namespace, link, addresses and routes.
     pub(super) async fn provision(&self, link: &LinkPlan) -> Result<Netns, Failure> {
@@ -85,9 +94,11 @@ impl Provisioner {
         crash::point("network: namespace made", &link.mark);
         let made = self.create_pair(link, &netns).await?;
         crash::point("network: link made", &link.mark);
-        let made_up = match &link.parent {
-            None => self.set_up(link, &made, socket).await,
-            Some(parent) => {
+        // Before the link takes what is for loopback addresses.
+        let made_up = match (expose(&netns, link), &link.parent) {
+            (Err(why), _) => Err(why),
+            (Ok(()), None) => self.set_up(link, &made, socket).await,
+            (Ok(()), Some(parent)) => {
                 let link = (link, parent);
                 self.set_up_macvlan(link, &made, &netns, socket).await
             }
@@ -279,7 +290,10 @@ impl Provisioner {
             None => Ok(()),
         };
         match netns {
-            Some(netns) => self.readdress(link, &found, netns, admit).await,
+            Some(netns) => {
+                self.readdress(link, &found, netns, admit).await?;
+                self.expose(link, netns).await
+            }
             None => admit(link),
         }
     }

@@ -71,6 +71,7 @@ impl Provisioner {
         // The addresses inside are corrected below.
         self.admit(link, None).await?;
         let network = &self.network;
+        self.expose(link, netns).await?;
         inside(netns, || repair_inside(network, link))?;
         self.guard_again(link, netns)?;
         // The link was perhaps down inside.

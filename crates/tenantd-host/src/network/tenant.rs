@@ -32,6 +32,7 @@ use tenantd_core::stage::{Failure, Stage};
 
 use super::family::{alone, destination, neighbour, route_to, via, whole};
 use super::link::{no_ipv6_address, runs_ipv6};
+use super::loopback::exposing;
 use super::refusal::{answered, broken};
 use address::{add_address, add_local};
 
@@ -49,11 +50,11 @@ const USABLE_WITHIN: Duration = Duration::from_secs(5);
 pub(super) struct TenantSocket(Socket);
 
 /// One request of a batch, with the stage and object of its failure.
-struct Step {
-    stage: Stage,
-    object: String,
-    flags: u16,
-    message: RouteNetlinkMessage,
+pub(super) struct Step {
+    pub(super) stage: Stage,
+    pub(super) object: String,
+    pub(super) flags: u16,
+    pub(super) message: RouteNetlinkMessage,
 }
 
 impl TenantSocket {
@@ -146,6 +147,13 @@ impl TenantSocket {
             }
         }
         self.carry_out(&steps, new.iter().copied()).await
+    }
+
+    /// Has the kernel take what is for a loopback address after its translation, if the tenant exposes ports.
+    pub(super) async fn expose(self, link: &LinkPlan) -> Result<(), Failure> {
+        let eth0 = self.find(link.tenant.name.as_str())?;
+        let steps = exposing(link, eth0);
+        self.carry_out(&steps, std::iter::empty()).await
     }
 
     async fn carry_out(
@@ -289,6 +297,7 @@ fn steps(network: &NetworkPlan, link: &LinkPlan, eth0: u32) -> Vec<Step> {
     for gateway in gateways(network, link) {
         steps.extend(towards(network, link, gateway, eth0));
     }
+    steps.extend(exposing(link, eth0));
     steps
 }
 

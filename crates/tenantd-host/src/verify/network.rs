@@ -11,16 +11,18 @@ use futures_util::{StreamExt, TryStreamExt};
 use nix::sched::{CloneFlags, setns};
 use rtnetlink::packet_core::{NLM_F_REQUEST, NetlinkMessage, NetlinkPayload};
 use rtnetlink::packet_route::address::AddressAttribute;
-use rtnetlink::packet_route::link::{LinkAttribute, LinkFlags, LinkMessage};
+use rtnetlink::packet_route::link::{
+    AfSpecInet, AfSpecUnspec, LinkAttribute, LinkFlags, LinkMessage,
+};
 use rtnetlink::packet_route::neighbour::{
     NeighbourAddress, NeighbourAttribute, NeighbourMessage, NeighbourState,
 };
-use rtnetlink::packet_route::route::{RouteAddress, RouteAttribute, RouteMessage};
+use rtnetlink::packet_route::route::{RouteAddress, RouteAttribute, RouteMessage, RouteType};
 use rtnetlink::packet_route::{AddressFamily, RouteNetlinkMessage};
 use rtnetlink::{Handle, RouteMessageBuilder};
 
 use super::{Drift, uplink};
-use crate::network::{is_reached_from_loopback, rate};
+use crate::network::{exposed_difference, is_reached_from_loopback, rate};
 use tenantd_core::plan::model::{EndPlan, LinkPlan, Mode, NetworkPlan};
 use tenantd_core::plan::rate::Rate;
 
@@ -34,6 +36,10 @@ pub(super) fn verify(network: &NetworkPlan, link: &LinkPlan, pid: u32) -> io::Re
             inside.extend(macvlan::firewall(network, link)?);
             let name = link.tenant.name.as_str();
             inside.extend(rate_of("rate out", name, link.rate.outward)?);
+            let exposed = exposed_difference(link)?;
+            inside.extend(
+                exposed.and_then(|(planned, found)| Drift::between("firewall", planned, found)),
+            );
             Ok::<_, io::Error>(inside)
         })?;
         visit
@@ -193,6 +199,34 @@ async fn of_host(
     Ok(drifts)
 }
 
+/// Whether what is for loopback addresses after its translation is taken at the tenant end.
+async fn loopback_ways(
+    handle: &Handle,
+    link: &LinkPlan,
+    tenant: &LinkMessage,
+) -> Result<Option<Drift>, rtnetlink::Error> {
+    let inet = tenant.attributes.iter().find_map(|part| match part {
+        LinkAttribute::AfSpecUnspec(all) => all.iter().find_map(|of| match of {
+            AfSpecUnspec::Inet(inet) => Some(inet),
+            _ => None,
+        }),
+        _ => None,
+    });
+    let is_on = inet.into_iter().flatten().any(|part| match part {
+        AfSpecInet::DevConf(settings) => settings.route_localnet != 0,
+        _ => false,
+    });
+    let has_ipv6 = link.addresses.iter().any(|address| address.is_ipv6());
+    let found = match is_on {
+        false => "route_localnet is off",
+        true if has_ipv6 && !has_loopback(handle, tenant.header.index).await? => {
+            "no route for ::1 by the link"
+        }
+        true => return Ok(None),
+    };
+    Ok(Drift::between("tenant end", "takes exposed ports", found))
+}
+
 /// Whether what arrives by a link for `::1`, after its translation, is taken.
 async fn has_loopback(handle: &Handle, index: u32) -> Result<bool, rtnetlink::Error> {
     let mut request: RouteMessage = RouteMessageBuilder::<IpAddr>::new().build();
@@ -204,7 +238,8 @@ async fn has_loopback(handle: &Handle, index: u32) -> Result<bool, rtnetlink::Er
     ];
     match handle.route().get(request).execute().try_next().await {
         Err(error) if is(&error, libc::ENETUNREACH) || is(&error, libc::EHOSTUNREACH) => Ok(false),
-        found => found.map(|found| found.is_some()),
+        // The default route may lead by the link.
+        found => Ok(found?.is_some_and(|found| found.header.kind == RouteType::Local)),
     }
 }
 
@@ -274,6 +309,9 @@ async fn of_tenant(
         .filter(|one| !macvlan::is_own(link, **one))
     {
         drifts.extend(Drift::between("address", "none", address.to_string()));
+    }
+    if !link.traffic.exposed.is_empty() {
+        drifts.extend(loopback_ways(handle, link, &tenant).await?);
     }
     for gateway in network.gateways() {
         // TEST-NET-1 and the documentation prefix: no host has them.

@@ -44,6 +44,8 @@ pub enum Kind {
     Peers,
     /// An array of services of the host.
     Services,
+    /// An array of ports.
+    Exposed,
     /// An array of published ports.
     Published,
     /// An array of rules of what may be reached.

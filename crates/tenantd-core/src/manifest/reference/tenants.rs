@@ -132,6 +132,7 @@ keys! {
             traffic::OUTBOUND_FROM;
         "peers", Kind::Peers, NONE, "[\"*\"]", traffic::PEERS;
         "host_services", Kind::Services, NONE, "[\"dns\"]", traffic::HOST_SERVICES;
+        "expose_loopback", Kind::Exposed, NONE, "[5432, \"53/udp\"]", traffic::EXPOSED;
         "rate", Kind::Rates, Derived("no limit"), "{ in = \"100 Mbit/s\", out = \"20 Mbit/s\" }", traffic::RATE;
         "resolv", Kind::Table(Table::Resolv), Derived("the name servers of the host"),
             "{ nameservers = [\"198.51.100.53\"] }", names::RESOLV;
@@ -181,6 +182,7 @@ keys! {
         "outbound_from", Kind::HostAddresses, DEFAULTS, "\"203.0.113.9\"", traffic::OUTBOUND_FROM_OWN;
         "peers", Kind::Peers, DEFAULTS, "[\"globex\"]", traffic::PEERS_OWN;
         "host_services", Kind::Services, DEFAULTS, "[\"5432/tcp\"]", traffic::HOST_SERVICES_OWN;
+        "expose_loopback", Kind::Exposed, DEFAULTS, "[5432]", traffic::EXPOSED_OWN;
         "rate", Kind::Rates, DEFAULTS, "\"100 Mbit/s\"", traffic::RATE_OWN;
         "resolv", Kind::Table(Table::Resolv), DEFAULTS, "{ search = [\"acme.example.com\"] }",
             "How the tenant looks names up, see [defaults.resolv]. Overrides that of [defaults], key by key.";

@@ -49,6 +49,16 @@ pub(super) const HOST_SERVICES: &str = "The services of the host that tenants ma
 pub(super) const HOST_SERVICES_OWN: &str =
     "The services of the host that the tenant may use, see [defaults].";
 
+/// Of `[defaults]`.
+pub(super) const EXPOSED: &str = "Ports on which the program listens at 127.0.0.1 or `::1` only: they are reached by the \
+     tenant's addresses too, from 127.0.0.1 for IPv4 addresses and from `::1` for IPv6 addresses. Who may connect is the \
+     same as for other ports. The translation is in the tenant's network namespace alone. Without a protocol, TCP. A change \
+     takes effect with a reload.";
+
+/// Of a tenant.
+pub(super) const EXPOSED_OWN: &str =
+    "Ports on which the program listens at 127.0.0.1 or `::1` only, see [defaults].";
+
 /// Of a tenant.
 pub(super) const PUBLISH: &str = "Ports of the host that lead to ports of the tenant: from outside, from the host, also by \
      127.0.0.1 and `[::1]`, and from other tenants. Without an address, on all IPv4 addresses of the host; `[::]` \

@@ -1,6 +1,7 @@
 //! What traffic a tenant may have.
 
 mod decode;
+mod exposed;
 
 use std::fmt;
 use std::net::IpAddr;
@@ -46,6 +47,15 @@ pub enum Protocol {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Service {
     /// Its port.
+    pub port: u16,
+    /// Its protocol.
+    pub protocol: Protocol,
+}
+
+/// A port of a tenant's loopback addresses that is reached by its own addresses too.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Exposed {
+    /// The port.
     pub port: u16,
     /// Its protocol.
     pub protocol: Protocol,
@@ -115,6 +125,12 @@ impl fmt::Display for Protocol {
 }
 
 impl fmt::Display for Service {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.port, self.protocol)
+    }
+}
+
+impl fmt::Display for Exposed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}/{}", self.port, self.protocol)
     }

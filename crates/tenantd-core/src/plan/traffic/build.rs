@@ -32,6 +32,9 @@ pub(in crate::plan) fn of(manifest: &Manifest, tenant: &Tenant) -> TrafficPlan {
     let mut services = list(manifest, tenant, |it| &it.host_services);
     services.sort();
     services.dedup();
+    let mut exposed = list(manifest, tenant, |it| &it.expose_loopback);
+    exposed.sort();
+    exposed.dedup();
     let publish = tenant.publish.iter().flat_map(Spanned::get_ref);
     TrafficPlan {
         outbound: said(manifest, tenant, |it| &it.outbound).map_or(Outbound::None, |it| *it),
@@ -39,6 +42,7 @@ pub(in crate::plan) fn of(manifest: &Manifest, tenant: &Tenant) -> TrafficPlan {
         sources: list(manifest, tenant, |it| &it.outbound_from),
         peers: peers(manifest, tenant),
         host_services: services,
+        exposed,
         publish: publish.map(|it| it.get_ref().clone()).collect(),
         by_uplink: network::by_uplink(manifest, tenant),
     }

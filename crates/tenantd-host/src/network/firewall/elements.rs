@@ -169,6 +169,8 @@ fn traffic(traffic: &TrafficPlan, address: IpAddr, all: &mut BTreeSet<Element>) 
         sources,
         peers,
         host_services,
+        // In the tenant's namespace.
+        exposed: _,
         publish,
         by_uplink,
     } = traffic;

@@ -32,6 +32,7 @@ pub(super) enum Field {
 
 pub(super) const IIF: Field = Field::Meta(4, 4);
 pub(super) const IIFTYPE: Field = Field::Meta(8, 2);
+pub(super) const OIFTYPE: Field = Field::Meta(9, 2);
 pub(super) const NFPROTO: Field = Field::Meta(15, 1);
 pub(super) const L4PROTO: Field = Field::Meta(16, 1);
 pub(super) const IIFGROUP: Field = Field::Meta(21, 4);
@@ -257,10 +258,19 @@ impl Rule {
 
     /// Translates the source to this address, of the length of its family.
     pub(super) fn source_to(self, address: &[u8]) -> Self {
+        self.nat_to(Nat::Source, address)
+    }
+
+    /// Translates the destination to this address, of the length of its family.
+    pub(super) fn destination_to(self, address: &[u8]) -> Self {
+        self.nat_to(Nat::Destination, address)
+    }
+
+    fn nat_to(self, nat: Nat, address: &[u8]) -> Self {
         let family = if address.len() == 4 { IPV4 } else { IPV6 };
         let parts = [number(1, register(0)), data(2, address)];
         let nat = [
-            number(1, Nat::Source as u32),
+            number(1, nat as u32),
             number(2, family.into()),
             number(3, register(0)),
         ];

@@ -59,7 +59,12 @@ pub(super) const ASKED: Base = Base {
     accepts: true,
 };
 
-const fn base(name: &'static str, kind: &'static str, hook: InetHookNumber, priority: i32) -> Base {
+pub(super) const fn base(
+    name: &'static str,
+    kind: &'static str,
+    hook: InetHookNumber,
+    priority: i32,
+) -> Base {
     Base {
         name,
         kind,

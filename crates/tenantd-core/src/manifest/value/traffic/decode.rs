@@ -29,7 +29,7 @@ fn port(text: &str) -> Option<u16> {
 }
 
 /// A port, with a protocol or without.
-fn port_of(text: &str) -> Option<(u16, Option<Protocol>)> {
+pub(super) fn port_of(text: &str) -> Option<(u16, Option<Protocol>)> {
     match text.split_once('/') {
         Some((before, protocol)) => Some((port(before)?, Some(protocol.parse().ok()?))),
         None => Some((port(text)?, None)),
