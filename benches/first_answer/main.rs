@@ -1,5 +1,5 @@
 //! How long the first answer of a tenant takes once its network is ready, in each mode: to the host by both families,
-//! and to a machine on an uplink by IPv4. Some clients have asked before, and so know that nobody has the address.
+//! and to a machine on an uplink by both. Some clients have asked before, and so know that nobody has the address.
 //!
 //! A packet that is lost costs a second, and so does a neighbour entry that is not complete. A figure is the longest time
 //! of all rounds, because each client has one first answer only.
@@ -44,12 +44,13 @@ fn main() {
     let mut sheet = Sheet::default();
     for (mode, name) in [(Mode::Routed, "routed"), (Mode::Bridge, "bridge")] {
         for asked in [false, true] {
-            let [host4, host6, out4] = block_on(longest(mode, asked, &machine));
+            let [host4, host6, out4, out6] = block_on(longest(mode, asked, &machine));
             let before = if asked { ", asked before" } else { "" };
             for (who, longest) in [
                 ("host, IPv4", host4),
                 ("host, IPv6", host6),
                 ("outside, IPv4", out4),
+                ("outside, IPv6", out6),
             ] {
                 let figure = format!("{name}, {who}{before}: longest, ms");
                 let longest = longest.as_secs_f64() * 1000.0;
@@ -70,24 +71,38 @@ fn outside() -> Netns {
         "-n outside address add 192.0.2.2/24 dev eth0",
         "-n outside link set eth0 up",
         "-n outside route add 10.77.0.0/16 via 192.0.2.1",
+        "address add 2001:db8:5::1/64 dev up0 nodad",
+        "-n outside address add 2001:db8:5::2/64 dev eth0 nodad",
+        "-n outside route add fd00:77::/64 via 2001:db8:5::1",
     ] {
         ip(words);
     }
+    write("/proc/sys/net/ipv6/conf/all/forwarding", "1").unwrap();
     write("/proc/sys/net/ipv4/ip_forward", "1").unwrap();
     let netns = File::open("/run/netns/outside").unwrap();
-    Netns::from_fd(netns.into()).unwrap()
+    let netns = Netns::from_fd(netns.into()).unwrap();
+    // Both know each other: the first packet by a new link is not a tenant's.
+    support::until("the machine reaches the host", || {
+        let to = |address: &str| SocketAddr::new(address.parse().unwrap(), 9);
+        let refused = |address| match TcpStream::connect_timeout(&to(address), LIMIT) {
+            Ok(_) => false,
+            Err(error) => error.kind() == std::io::ErrorKind::ConnectionRefused,
+        };
+        inside(&netns, || refused("192.0.2.1") && refused("2001:db8:5::1"))
+    });
+    netns
 }
 
-/// The longest times until the first answer: to the host by IPv4 and IPv6, and to a machine outside by IPv4.
-async fn longest(mode: Mode, asked: bool, machine: &Netns) -> [Duration; 3] {
+/// The longest times until the first answer: to the host by IPv4 and IPv6, and to a machine outside by both.
+async fn longest(mode: Mode, asked: bool, machine: &Netns) -> [Duration; 4] {
     let network = Network::open(plan6(mode)).await.unwrap();
-    let mut longest = [Duration::ZERO; 3];
+    let mut longest = [Duration::ZERO; 4];
     for n in 2..2 + ROUNDS {
         let link = open(link6(mode, n));
         let addresses: Vec<IpAddr> = link.addresses.iter().collect();
         // Each client asks an address once. Outside comes last.
         let from_host = addresses.iter().map(|to| (false, *to));
-        let clients = from_host.chain([(true, addresses[0])]);
+        let clients = from_host.chain(addresses.iter().map(|to| (true, *to)));
         let clients: Vec<(bool, IpAddr)> = clients.collect();
         let ask_as = |(is_outside, to): (bool, IpAddr)| match is_outside {
             true => inside(machine, || ask(to)),
