@@ -20,7 +20,8 @@ use tenantd_core::name::TenantName;
 pub use self::host::{Doctor, Gc, Init};
 pub use self::learn::Learn;
 pub use self::tenants::{
-    Act, Chown, Kill, LeakTest, ReloadApp, Restart, Show, StartStop, Status, Verify, Wait, Which,
+    Act, Chown, Kill, LeakTest, Pause, ReloadApp, Restart, Show, StartStop, Status, Verify, Wait,
+    Which,
 };
 pub use self::usage::{By, Meter, Usage};
 
@@ -158,6 +159,15 @@ pub enum Command {
     /// Send a signal to the processes of tenants' programs
     #[command(after_help = help::KILL)]
     Kill(Kill),
+    /// Freeze the processes of tenants
+    #[command(after_help = help::PAUSE)]
+    Pause(Pause),
+    /// Let paused tenants continue
+    #[command(after_help = help::RESUME)]
+    Resume(Pause),
+    /// Freeze the processes of tenants, and take their memory
+    #[command(after_help = help::HIBERNATE)]
+    Hibernate(Pause),
     /// Make the programs of tenants read their configuration again, without a restart
     #[command(after_help = help::RELOAD_APP)]
     ReloadApp(ReloadApp),

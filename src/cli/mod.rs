@@ -30,6 +30,7 @@ mod meter;
 mod names;
 mod outcome;
 mod overlays;
+mod pause;
 mod plain;
 mod plan;
 mod progress;
@@ -60,6 +61,7 @@ use clap::error::ErrorKind;
 use clap::{CommandFactory, Parser};
 
 use self::args::{Cli, Command};
+use progress::Doing;
 use tenantd_api::client::ClientError;
 use tenantd_api::client::app::{self, Selector};
 use tenantd_api::client::pattern::Unmatched;
@@ -146,6 +148,9 @@ fn dispatch(cli: Cli) -> anyhow::Result<End> {
         Command::Restart(what) if what.rolling => rolling::roll(&starting::find(&selector)?, &what),
         Command::Restart(what) => act(Verb::Restart, &what.act, false),
         Command::ReloadApp(what) => reload_app::reload(&app::find(&selector)?, &what),
+        Command::Pause(what) => frozen(&selector, Doing::Pause, &what),
+        Command::Resume(what) => frozen(&selector, Doing::Resume, &what),
+        Command::Hibernate(what) => frozen(&selector, Doing::Hibernate, &what),
         Command::Kill(what) => kill::kill(&app::find(&selector)?, &what),
         Command::Add { tenant, keys, wait } => edit::add(&selector, &tenant, &keys, wait),
         Command::Remove { tenant, wait } => edit::remove(&selector, &tenant, wait),
@@ -168,6 +173,10 @@ fn dispatch(cli: Cli) -> anyhow::Result<End> {
         Command::Verify(what) => verify::verify(&selector, &what),
         Command::LeakTest(what) => leak_test::leak_test(&selector, &what),
     }
+}
+
+fn frozen(selector: &Selector, doing: Doing, what: &args::Pause) -> anyhow::Result<End> {
+    pause::pause(&app::find(selector)?, doing, what)
 }
 
 /// Prints the plan, or with `files` the files that tenants changed of overlays.

@@ -10,9 +10,8 @@ pub fn of(command: &str) -> &'static [Section] {
     match command {
         "status" => STATUS,
         "list" => LIST,
-        "start" | "stop" | "restart" | "kill" | "reload-app" | "reload" | "add" | "remove" => {
-            OUTCOMES
-        }
+        "start" | "stop" | "restart" | "kill" | "pause" | "resume" | "hibernate" | "reload-app"
+        | "reload" | "add" | "remove" => OUTCOMES,
         "diff" => DIFF,
         "check" => CHECK,
         "doctor" => DOCTOR,
@@ -137,6 +136,10 @@ const STATUS: &[Section] = &[
             (
                 "applying, unapplied",
                 "Whether a live change is being applied, and the failure if the host refused one.",
+            ),
+            (
+                "paused",
+                "Whether its processes are frozen, by tenantd pause or by another program.",
             ),
             (
                 "lid",

@@ -43,16 +43,13 @@ const VERBS: &[(&[&str], &[&str])] = &[
         &["`tenantd kill -s HUP NAME` sends a signal to the program of a tenant"],
     ),
     (
-        &["terminate", "pause", "freeze"],
+        &["terminate"],
         &[
             "`tenantd stop NAME` ends the processes of a tenant",
             "`tenantd restart NAME` ends them and starts the program again",
         ],
     ),
-    (
-        &["up", "resume", "unpause"],
-        &["`tenantd start --all` starts all tenants"],
-    ),
+    (&["up"], &["`tenantd start --all` starts all tenants"]),
     (
         &["down", "shutdown"],
         &["`tenantd stop --all` stops all tenants"],
@@ -91,6 +88,14 @@ const VERBS: &[(&[&str], &[&str])] = &[
             "`tenantd reload-app NAME` makes a program read its configuration again",
             "`tenantd reload` applies what has changed in the manifest",
         ],
+    ),
+    (
+        &["freeze", "suspend"],
+        &["`tenantd pause NAME` freezes the processes of a tenant"],
+    ),
+    (
+        &["unpause", "thaw", "unfreeze", "continue"],
+        &["`tenantd resume NAME` lets a paused tenant continue"],
     ),
     (
         &["daemon", "serve", "supervise", "server"],

@@ -73,6 +73,7 @@ mod orders;
 mod own_users;
 mod paper;
 mod papers;
+mod pause;
 mod phases;
 mod rates;
 mod reach;

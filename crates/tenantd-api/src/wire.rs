@@ -21,6 +21,7 @@ pub mod asked;
 mod bare;
 mod deputy;
 mod exec;
+mod frozen;
 mod killed;
 mod network;
 mod offline;
@@ -38,6 +39,7 @@ pub use answer::TenantAnswer;
 pub use app_reload::AppReloaded;
 pub use deputy::{CommandEnd, Deputy, LOG_LINES_MAX, Streams};
 pub use exec::{ExecLimit, ExecTarget};
+pub use frozen::Frozen;
 pub use killed::{Killed, NamedProcess};
 pub use network::NetworkState;
 pub use offline::Offline;
@@ -194,6 +196,9 @@ pub struct TenantStatus {
     /// state is `launching` meanwhile.
     #[serde(default)]
     pub offline: Option<Offline>,
+    /// Whether its processes are frozen: `tenantd pause`.
+    #[serde(default)]
+    pub paused: bool,
     /// The host's side of its network.
     #[serde(default)]
     pub network: NetworkState,

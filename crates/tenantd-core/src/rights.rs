@@ -20,6 +20,8 @@ pub enum Right {
     ReloadApp,
     /// Send a signal to its program.
     Kill,
+    /// Pause it, and let it continue.
+    Pause,
     /// Read its log.
     Logs,
     /// Run commands in it, as its user.
@@ -28,13 +30,14 @@ pub enum Right {
 
 impl Right {
     /// All rights.
-    pub const EACH: [Self; 8] = [
+    pub const EACH: [Self; 9] = [
         Self::Status,
         Self::Start,
         Self::Stop,
         Self::Restart,
         Self::ReloadApp,
         Self::Kill,
+        Self::Pause,
         Self::Logs,
         Self::Exec,
     ];
@@ -60,6 +63,7 @@ impl Right {
             Self::Restart => "restart",
             Self::ReloadApp => "reload-app",
             Self::Kill => "kill",
+            Self::Pause => "pause",
             Self::Logs => "logs",
             Self::Exec => "exec",
         }

@@ -7,6 +7,7 @@
 pub(crate) mod answer;
 mod app_reload;
 pub mod control;
+mod freeze;
 mod offline;
 pub mod programs;
 pub mod queue;
@@ -200,6 +201,11 @@ impl Requests {
                 signal,
                 reply,
             } => signal::send(tenants, &names, signal, reply),
+            Request::Freeze {
+                tenants: of,
+                how,
+                reply,
+            } => freeze::begin(tenants, &of, how, reply),
             Request::Repair { tenants: of, reply } => repair::begin(tenants, &of, reply),
             Request::ReloadApp { tenants: of, reply } => self.reload_apps(tenants, &of, reply),
             Request::Logs { tenants: of, reply } => drop(reply.send(tenants.logged(&of))),

@@ -1,5 +1,9 @@
 //! The longer help texts of the commands on tenants.
 
+mod pause;
+
+pub(super) use pause::{HIBERNATE, PAUSE, RESUME};
+
 /// Of `start`.
 pub(super) const START: &str = "EXAMPLES
   tenantd start acme beta

@@ -109,6 +109,17 @@ pub struct Kill {
     pub show: Show,
 }
 
+/// The arguments of `pause`, `resume` and `hibernate`.
+#[derive(Debug, Args)]
+pub struct Pause {
+    /// The tenants.
+    #[command(flatten)]
+    pub which: Which,
+    /// What to print.
+    #[command(flatten)]
+    pub show: Show,
+}
+
 /// The arguments of `reload-app`.
 #[derive(Debug, Args)]
 pub struct ReloadApp {

@@ -20,6 +20,13 @@ pub(super) fn below(out: &mut (impl Write + ?Sized), tenant: &TenantStatus) -> i
             _ => writeln!(out, "  MAIN {pid}, as the program says")?,
         }
     }
+    if tenant.paused {
+        let name = &tenant.name;
+        writeln!(
+            out,
+            "  PAUSED its processes are frozen; `tenantd resume {name}` lets them continue"
+        )?;
+    }
     if tenant.reloading == Some(true) {
         writeln!(out, "  RELOADING its configuration, as the program says")?;
     }

@@ -317,6 +317,7 @@ fn the_form_of_the_json_is_stable() {
           "reloading": null,
           "confined": "landlock 7",
           "offline": null,
+          "paused": false,
           "network": {
             "mended": 0,
             "drift": null
@@ -368,6 +369,7 @@ fn the_form_of_a_failure_in_json_is_stable() {
       "reloading": null,
       "confined": "landlock 7",
       "offline": null,
+      "paused": false,
       "network": {
         "mended": 0,
         "drift": null

@@ -192,7 +192,7 @@ impl Script {
                 let _gone = reply.send(Err("not here".to_owned()));
             }
             Request::Upgraded { .. } => unreachable!("it follows an upgrade"),
-            Request::Signal { .. } | Request::ReloadApp { .. } => {
+            Request::Signal { .. } | Request::ReloadApp { .. } | Request::Freeze { .. } => {
                 unreachable!("nothing sends a signal")
             }
             Request::Offline(_) => unreachable!("no command is for a tenant that is down"),

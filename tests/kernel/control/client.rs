@@ -28,6 +28,10 @@ fn client_and_server_understand_each_other() {
             let sent = connection.signal(&acme, 1, main).await.unwrap();
             assert_eq!(sent, [signalled(main)]);
         }
+        for how in [(true, true), (true, false), (false, false)] {
+            let done = connection.freeze(&acme, how.0, how.1).await.unwrap();
+            assert_eq!(done, [frozen(how)]);
+        }
         assert_eq!(
             connection.reload_app(&acme).await.unwrap(),
             [app_reloaded()]

@@ -19,7 +19,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use tenantd_api::client::{ClientError, Connection};
 use tenantd_api::wire::{
-    self, Answer, AppReloaded, AppStatus, ExecTarget, NetworkState, Signalled, StateWord,
+    self, Answer, AppReloaded, AppStatus, ExecTarget, Frozen, NetworkState, Signalled, StateWord,
     TenantAnswer, TenantStatus, Verb,
 };
 use tenantd_core::name::{AppName, TenantName};
@@ -62,6 +62,7 @@ fn status(app: &AppName, tenants: &[TenantName]) -> AppStatus {
         applying: true,
         unapplied: Some(Failure::errno(Stage::Limits, "open files", libc::EPERM)),
         lid: None,
+        paused: true,
         refused: Vec::new(),
         misfit: Some("/x belongs to 0:0".to_owned()),
         exit: Some(wire::watch::ProgramExit {
@@ -121,6 +122,15 @@ fn signalled(main: bool) -> Signalled {
         processes: if main { 1 } else { 0 },
         pid: main.then_some(123),
         refused: (!main).then(|| "it is down".to_owned()),
+    }
+}
+
+fn frozen((frozen, reclaim): (bool, bool)) -> Frozen {
+    Frozen {
+        tenant: tenant("acme"),
+        unchanged: frozen,
+        reclaimed: reclaim.then_some(4096),
+        refused: (!frozen).then(|| "it is down".to_owned()),
     }
 }
 
@@ -252,6 +262,9 @@ async fn answer_all(app: AppName, mut incoming: mpsc::Receiver<Request>) {
             Request::Offline(asked) => is_up(asked),
             Request::Signal { signal, reply, .. } => {
                 let _ = reply.send(Ok(vec![signalled(signal.1)]));
+            }
+            Request::Freeze { how, reply, .. } => {
+                let _ = reply.send(Ok(vec![frozen(how)]));
             }
             Request::ReloadApp { reply, .. } => {
                 let _ = reply.send(Ok(vec![app_reloaded()]));

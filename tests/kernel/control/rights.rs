@@ -26,6 +26,7 @@ fn need(method: &str) -> Need {
         "Restart" => Need::Right(Right::Restart),
         "ReloadApp" => Need::Right(Right::ReloadApp),
         "Signal" => Need::Right(Right::Kill),
+        "Freeze" => Need::Right(Right::Pause),
         "Logs" => Need::Right(Right::Logs),
         "Exec" => Need::Right(Right::Exec),
         "Collect" | "Detach" | "Diff" | "Enter" | "ExecOffline" | "Reload" | "Repair"
@@ -44,6 +45,7 @@ fn request(method: &str, tenant: Option<&str>) -> Vec<u8> {
         "Exec" => json!({"tenant": one, "command": ["id"]}),
         "ExecOffline" => json!({"tenant": one, "command": "fsck"}),
         "Signal" => json!({"tenants": tenants, "signal": 1}),
+        "Freeze" => json!({"tenants": tenants, "frozen": true}),
         "Start" | "Stop" | "Restart" | "ReloadApp" | "Logs" | "Status" => {
             json!({"tenants": tenants})
         }

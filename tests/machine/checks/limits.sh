@@ -30,6 +30,7 @@ TOML
 
 # order TENANT COMMAND
 order() {
+    wait_for test -p "/var/lib/tenantd/$APP/$1/order"
     echo "$2" >"/var/lib/tenantd/$APP/$1/order"
 }
 
@@ -88,10 +89,29 @@ throttled() {
     saw "$(grep throttled "$(leaf acme)/cpu.stat" | tr '\n' ' ')"
 }
 
+# 24 MiB that the shell holds in a variable. There may be no swap: then little is taken.
+hibernated() {
+    # Its shell may have ended when it could not fork.
+    tenantd restart --app $APP bolt
+    order bolt 'x=$(head -c 25165824 /dev/zero | tr "\\0" x)'
+    wait_for eval "[ \$(cat $(leaf bolt)/memory.current) -gt 25165824 ]"
+    tenantd hibernate --app $APP bolt | tee /run/said
+    holds "$(cat /run/said)" "^bolt: paused, its memory shrank by [0-9]+ (KiB|MiB)$"
+    same 1 "$(cat "$(leaf bolt)/cgroup.freeze")"
+    same true "$(tenantd status --app $APP --json bolt | jq '.tenants[0].paused')"
+    systemctl restart $UNIT
+    wait_for up $APP
+    same true "$(tenantd status --app $APP --json bolt | jq '.tenants[0].paused')"
+    tenantd resume --app $APP bolt
+    same 0 "$(cat "$(leaf bolt)/cgroup.freeze")"
+    saw "$(cat /run/said)"
+}
+
 install_package
 check "limits are in the cgroup before the program runs" set_before_the_program
 check "a reload changes limits without a restart" changed_live
 check "limits are kept by the next supervisor" kept_by_the_next_supervisor
 check "a tenant cannot make more processes than its limit" no_more_processes
 check "a tenant gets no more processor time than its quota" throttled
+check "a tenant hibernates, and stays so under the next supervisor" hibernated
 done_here

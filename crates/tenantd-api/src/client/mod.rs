@@ -21,7 +21,7 @@ use std::path::PathBuf;
 
 use crate::wire::varlink::{Answers, Refusal, RepairedList, Supervisor};
 use crate::wire::{
-    self, AppReloaded, AppStatus, ExecTarget, Residue, Signalled, TenantAnswer, Upgraded,
+    self, AppReloaded, AppStatus, ExecTarget, Frozen, Residue, Signalled, TenantAnswer, Upgraded,
     Upgrading, Verb,
 };
 use tenantd_core::name::{AppName, TenantName};
@@ -131,6 +131,21 @@ impl Connection {
         main: bool,
     ) -> Result<Vec<Signalled>, ClientError> {
         let answer = self.varlink.signal(tenants, signal, main).await;
+        Ok(self.understand(answer)?.tenants)
+    }
+
+    /// Pauses these tenants, or all if the list is empty, or lets them continue. With `reclaim`, also takes the
+    /// memory of those that are paused. Returns when that is done.
+    ///
+    /// # Errors
+    /// See [`ClientError`]. If one tenant is unknown, nothing is done to any of them.
+    pub async fn freeze(
+        &mut self,
+        tenants: &[TenantName],
+        frozen: bool,
+        reclaim: bool,
+    ) -> Result<Vec<Frozen>, ClientError> {
+        let answer = self.varlink.freeze(tenants, frozen, reclaim).await;
         Ok(self.understand(answer)?.tenants)
     }
 

@@ -38,6 +38,7 @@ impl TenantStatus {
             reloading: None,
             confined: None,
             offline: None,
+            paused: false,
             network: super::NetworkState::default(),
             cgroup: None,
             link: None,

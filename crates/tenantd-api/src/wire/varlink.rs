@@ -16,8 +16,8 @@ use zlink::idl;
 use zlink::introspect::{CustomType, Type};
 
 use super::{
-    Answer, AppReloaded, AppStatus, Deputy, ExecTarget, Phase, Program, Repaired, ResidueList,
-    Signalled, StateWord, TenantAnswer, TenantStatus, Upgraded, Upgrading, Want,
+    Answer, AppReloaded, AppStatus, Deputy, ExecTarget, Frozen, Phase, Program, Repaired,
+    ResidueList, Signalled, StateWord, TenantAnswer, TenantStatus, Upgraded, Upgrading, Want,
 };
 use tenantd_core::name::TenantName;
 use tenantd_core::plan::diff::Changes;
@@ -141,6 +141,13 @@ pub struct SignalledList {
     pub tenants: Vec<Signalled>,
 }
 
+/// What became of a request to pause tenants or to let them continue, in the order of the requested tenants.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Type)]
+pub struct FrozenList {
+    /// One entry per tenant.
+    pub tenants: Vec<Frozen>,
+}
+
 /// What became of a request to make programs read their configuration again, in the order of the
 /// requested tenants.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Type)]
@@ -244,7 +251,14 @@ macro_rules! described {
     )*};
 }
 
-described!(TenantStatus, Answered, Signalled, AppReloaded, Repaired);
+described!(
+    TenantStatus,
+    Answered,
+    Signalled,
+    Frozen,
+    AppReloaded,
+    Repaired
+);
 
 impl Type for AppStatus {
     const TYPE: &'static idl::Type<'static> = description::AppStatus::TYPE;
@@ -277,6 +291,13 @@ pub trait Supervisor {
         signal: i32,
         main: bool,
     ) -> zlink::Result<Result<SignalledList, Refusal>>;
+    /// Pauses these tenants, or all, or lets them continue; with `reclaim` also takes their memory.
+    async fn freeze(
+        &mut self,
+        tenants: &[TenantName],
+        frozen: bool,
+        reclaim: bool,
+    ) -> zlink::Result<Result<FrozenList, Refusal>>;
     /// Makes the programs of these tenants, or of all, read their configuration again.
     async fn reload_app(
         &mut self,

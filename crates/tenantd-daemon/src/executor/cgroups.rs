@@ -14,6 +14,8 @@ pub(crate) struct Cgroups {
 impl Cgroups {
     /// Recreates a leaf that an earlier launch has used, for the next launch.
     pub(crate) fn recreate(&self, leaf: &Leaf) -> Result<(), Failure> {
+        // A tenant may have been ended while it was paused.
+        leaf.thaw()?;
         leaf.recreate()?;
         crash::point("launch: leaf recreated", leaf.path());
         self.watch.add(leaf)

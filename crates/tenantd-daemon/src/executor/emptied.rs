@@ -13,11 +13,13 @@ use tokio::time::{sleep, timeout};
 
 use tenantd_core::name::TenantName;
 use tenantd_core::supervisor::event::LaunchId;
+use tenantd_host::cgroup::Leaf;
 use tenantd_host::process::{self, Ended};
 
-use crate::executor::Executor;
 use crate::executor::inventory::Process;
 use crate::executor::report::{ReportKind, Reporter};
+use crate::executor::{Executor, Pending};
+use crate::input::Input;
 
 /// How long the end of the first process may be reported after its cgroup became empty. The kernel
 /// needs microseconds for it.
@@ -29,6 +31,7 @@ const LOOK_AGAIN: Duration = Duration::from_secs(1);
 impl Executor {
     /// The processes of a tenant changed.
     pub(super) fn cgroup_changed(&mut self, tenant: &TenantName) {
+        self.look_at_freezer(tenant);
         let running = self.inventory.get(tenant).and_then(|e| e.running.as_ref());
         let Some(running) = running else {
             return;
@@ -40,6 +43,20 @@ impl Executor {
         match process {
             None => self.emptied(tenant, launch),
             Some(process) => await_silence(&self.host.reporter, tenant, launch, process),
+        }
+    }
+
+    /// The cgroup may have been frozen, by a request or by another program.
+    fn look_at_freezer(&mut self, tenant: &TenantName) {
+        let Some(entry) = self.inventory.entry(tenant) else {
+            return;
+        };
+        let leaf = entry.provisioned.as_ref().and_then(|it| it.leaf.as_ref());
+        let frozen = leaf.is_some_and(Leaf::is_frozen);
+        if entry.frozen != frozen {
+            entry.frozen = frozen;
+            let changed = Input::Changed(tenant.clone());
+            self.pending.push_back(Pending::Input(changed));
         }
     }
 

@@ -52,6 +52,8 @@ pub(crate) struct Entry {
     pub(crate) provisioned: Option<Provisioned>,
     /// Its launch, while any process of it may be alive.
     pub(crate) running: Option<Running>,
+    /// Whether its cgroup is frozen.
+    pub(crate) frozen: bool,
     /// The client whose command of `exec --offline` the next launch is for.
     pub(crate) client: Option<u32>,
 }
@@ -162,6 +164,7 @@ impl Entry {
             removed: false,
             provisioned: None,
             running: None,
+            frozen: false,
             client: None,
         }
     }
@@ -321,6 +324,7 @@ impl Inventory {
     /// Enters the resources that a provision made, or that a failed release left.
     pub(crate) fn set_provisioned(&mut self, tenant: &TenantName, provisioned: Provisioned) {
         if let Some(entry) = self.entries.get_mut(tenant) {
+            entry.frozen = provisioned.leaf.as_ref().is_some_and(Leaf::is_frozen);
             entry.provisioned = Some(provisioned);
         }
     }

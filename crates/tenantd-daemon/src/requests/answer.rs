@@ -136,7 +136,6 @@ impl<'a> Tenants<'a> {
         };
         let offline = view.offline.as_ref().map(running_offline);
         let why = view.why.as_ref().map(ToString::to_string);
-        let lid = running.and_then(|run| run.view?.lid);
         Some(TenantStatus {
             pid,
             addresses: entry.plan.link.addresses.clone(),
@@ -162,7 +161,7 @@ impl<'a> Tenants<'a> {
                 Some(Unapplied::Refused(failure)) => Some(failure),
                 Some(Unapplied::Underway) | None => None,
             },
-            lid: lid.map(|lid| lid.to_string()),
+            lid: running.and_then(|run| Some(run.view?.lid?.to_string())),
             refused: self.seen.refusals.of_tenant(&view.name).to_vec(),
             misfit: None,
             exit: self.supervisor.exit_of(tenant).map(Into::into),
@@ -172,6 +171,7 @@ impl<'a> Tenants<'a> {
             reloading: running.map(|run| run.statement.reloading).filter(|is| *is),
             confined: self.confined(entry),
             offline,
+            paused: entry.frozen,
             network: self.seen.drifts.of_tenant(&view.name),
             cgroup: cgroup(entry),
             link: link(entry),
@@ -205,6 +205,11 @@ impl<'a> Tenants<'a> {
         let view = self.supervisor.tenant(tenant);
         if let Some(offline) = view.as_ref().and_then(|view| view.offline.as_ref()) {
             let reason = format!("its program does not run: `exec --offline` does ({offline})");
+            return Err(NoExecTarget::Lost(reason));
+        }
+        let entry = self.executor.inventory().get(tenant);
+        if entry.is_some_and(|entry| entry.frozen) {
+            let reason = format!("it is paused: `tenantd resume {tenant}` lets it continue");
             return Err(NoExecTarget::Lost(reason));
         }
         self.join_target(tenant, StateWord::Up)

@@ -13,8 +13,8 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use tenantd_api::wire::varlink::RepairedList;
 use tenantd_api::wire::{
-    AppReloaded, ExecTarget, LogPlace, Signalled, StateWord, TenantAnswer, Upgraded, Upgrading,
-    Verb,
+    AppReloaded, ExecTarget, Frozen, LogPlace, Signalled, StateWord, TenantAnswer, Upgraded,
+    Upgrading, Verb,
 };
 use tenantd_core::name::TenantName;
 use tenantd_core::plan::diff::Changes;
@@ -139,6 +139,15 @@ pub enum Request {
         signal: (i32, bool),
         /// Receives the answers, one per tenant.
         reply: oneshot::Sender<Result<Vec<Signalled>, Unknown>>,
+    },
+    /// Pause these tenants, or let them continue.
+    Freeze {
+        /// The tenants.
+        tenants: Vec<TenantName>,
+        /// Whether they are to be frozen, and their memory taken.
+        how: (bool, bool),
+        /// Receives the answers, one per tenant, once all is done.
+        reply: oneshot::Sender<Result<Vec<Frozen>, Unknown>>,
     },
     /// Make the programs of these tenants read their configuration again.
     ReloadApp {

@@ -78,21 +78,35 @@ fn without_tree(limits: &GroupLimits) -> Result<(), Failure> {
 impl Tree {
     /// Lets a folder have the files of the controllers that limits need.
     fn enable(&self, folder: &Path, limits: &GroupLimits) -> Result<(), Failure> {
-        let present = controllers(folder);
-        let missing = limits.controllers().into_iter();
-        let missing = missing.filter(|it| !present.iter().any(|present| present == it));
-        for controller in missing {
-            let available = controllers(&self.above);
-            if !available.iter().any(|it| it == controller) {
-                return Err(lacking(&self.above, controller, limits));
-            }
-            let mut above: Vec<&Path> = folder.ancestors().skip(1).collect();
-            above.retain(|one| one.starts_with(&self.above));
-            for one in above.into_iter().rev() {
-                let path = one.join("cgroup.subtree_control");
-                fs::write(&path, format!("+{controller}"))
-                    .map_err(|error| not_enabled(&path, controller, &error))?;
-            }
+        limits
+            .controllers()
+            .into_iter()
+            .try_for_each(|controller| self.enable_for(folder, controller, limits))
+    }
+
+    /// Lets a folder have the files of a controller.
+    pub(super) fn enable_one(&self, folder: &Path, controller: &str) -> Result<(), Failure> {
+        self.enable_for(folder, controller, &GroupLimits::default())
+    }
+
+    fn enable_for(
+        &self,
+        folder: &Path,
+        controller: &str,
+        limits: &GroupLimits,
+    ) -> Result<(), Failure> {
+        if controllers(folder).iter().any(|it| it == controller) {
+            return Ok(());
+        }
+        if !controllers(&self.above).iter().any(|it| it == controller) {
+            return Err(lacking(&self.above, controller, limits));
+        }
+        let mut above: Vec<&Path> = folder.ancestors().skip(1).collect();
+        above.retain(|one| one.starts_with(&self.above));
+        for one in above.into_iter().rev() {
+            let path = one.join("cgroup.subtree_control");
+            fs::write(&path, format!("+{controller}"))
+                .map_err(|error| not_enabled(&path, controller, &error))?;
         }
         Ok(())
     }

@@ -10,6 +10,7 @@
 mod differences;
 mod escaped;
 mod folders;
+mod freeze;
 mod leaf;
 mod limits;
 pub mod scratch;

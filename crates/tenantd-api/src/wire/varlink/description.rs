@@ -60,6 +60,7 @@ pub struct TenantStatus {
     killed: Option<Killed>,
     confined: Option<String>,
     offline: Option<Offline>,
+    paused: Option<bool>,
     network: Option<NetworkState>,
     cgroup: Option<String>,
     link: Option<String>,
@@ -97,6 +98,16 @@ pub struct Signalled {
     tenant: String,
     processes: u64,
     pid: Option<u32>,
+    refused: Option<String>,
+}
+
+/// A tenant that was paused or continues: whether it was so already, by how many bytes its memory shrank, and
+/// why not all was done.
+#[derive(CustomType)]
+pub struct Frozen {
+    tenant: String,
+    unchanged: bool,
+    reclaimed: Option<u64>,
     refused: Option<String>,
 }
 

@@ -14,6 +14,8 @@ use tokio::sync::Semaphore;
 use tokio::sync::watch::Receiver;
 use zlink::connection::Socket;
 
+use deputized::with_descriptor;
+
 use crate::requests::control::admission::Admitted;
 use crate::requests::control::deputies::Deputies;
 use crate::requests::control::guard::Writer;
@@ -21,7 +23,7 @@ use crate::requests::control::judge::Judge;
 use crate::requests::control::parts::{self, Unsent};
 use crate::requests::control::refusals::not_joined;
 use crate::requests::control::sent::{send_whole, sent};
-use crate::requests::queue::{AskedOffline, Request, RequestQueue};
+use crate::requests::queue::{Request, RequestQueue};
 use tenantd_api::wire::Offline as Running;
 use tenantd_api::wire::asked::{RequestEvent, RequestOutcome};
 use tenantd_api::wire::varlink::description::{
@@ -29,18 +31,17 @@ use tenantd_api::wire::varlink::description::{
     Unlaunchable,
 };
 use tenantd_api::wire::varlink::{
-    AnswerWord, Answered, Answers, AppReloadedList, Described, ManifestPath, Refusal, RepairedList,
-    SignalledList,
+    AnswerWord, Answered, Answers, AppReloadedList, Described, FrozenList, ManifestPath, Refusal,
+    RepairedList, SignalledList,
 };
 use tenantd_api::wire::watch::{EndReason, EventKind, ProgramExit, Snapshot, TenantEvent, Update};
 use tenantd_api::wire::{
-    AppReloaded, AppStatus, Deputy, ExecLimit, ExecPrivileges, ExecTarget, LogPlace, Program,
-    Repaired, Residue, ResidueFate, ResidueKind, ResidueList, Signalled, StateWord, TenantStatus,
-    Tracking, Upgraded, Upgrading, Verb, Want,
+    AppReloaded, AppStatus, Deputy, ExecLimit, ExecPrivileges, ExecTarget, Frozen, LogPlace,
+    Program, Repaired, Residue, ResidueFate, ResidueKind, ResidueList, Signalled, StateWord,
+    TenantStatus, Tracking, Upgraded, Upgrading, Verb, Want,
 };
 use tenantd_core::name::{AppName, TenantName};
 use tenantd_core::plan::diff::Changes;
-use tenantd_core::supervisor::offline::Offline;
 
 /// The tenants that a request names.
 type Names = Vec<Described<TenantName>>;
@@ -48,15 +49,6 @@ type Names = Vec<Described<TenantName>>;
 fn named(tenants: Option<Names>) -> Vec<TenantName> {
     let tenants = tenants.unwrap_or_default().into_iter();
     tenants.map(|Described(tenant)| tenant).collect()
-}
-
-fn with_descriptor(
-    answer: Result<(Deputy, OwnedFd), Refusal>,
-) -> (Result<Deputy, Refusal>, Vec<OwnedFd>) {
-    match answer {
-        Ok((deputy, descriptor)) => (Ok(deputy), vec![descriptor]),
-        Err(refusal) => (Err(refusal), Vec::new()),
-    }
 }
 
 /// The requests of one connection.
@@ -117,7 +109,7 @@ impl Service {
         NetworkState,
         FieldChange, KeyChange, TenantChange, FileDiff, Unlaunchable, Residue, ResidueKind, ResidueFate,
         Snapshot, TenantEvent, RequestEvent, RequestOutcome, EventKind, ProgramExit, EndReason, ExecLimit, ExecPrivileges,
-        Killed, NamedProcess, Signalled, AppReloaded, Repaired, Running,
+        Killed, NamedProcess, Signalled, Frozen, AppReloaded, Repaired, Running,
     ],
     vendor = "tenantd",
     product = "tenantd",
@@ -223,6 +215,22 @@ where
             .signalled(tenants, (signal, main.unwrap_or(false)))
             .await;
         send_whole(more, signalled, conn.write().write_half()).await
+    }
+
+    /// Pauses these tenants, or lets them continue; with `reclaim`, also takes the memory of those that are paused.
+    /// Returns when that is done.
+    #[zlink(more)]
+    async fn freeze(
+        &self,
+        more: bool,
+        tenants: Option<Names>,
+        frozen: bool,
+        reclaim: Option<bool>,
+        #[zlink(connection)] conn: &mut Connection<Sock>,
+    ) -> impl Stream<Item = Result<Reply<FrozenList>, Refusal>> + Unpin {
+        let how = (frozen, reclaim.unwrap_or(false));
+        let list = self.frozen(tenants, how).await;
+        send_whole(more, list, conn.write().write_half()).await
     }
 
     /// Makes the programs of these tenants read their configuration again, as `[app.reload]` of the
@@ -375,26 +383,6 @@ where
         tenant: Described<TenantName>,
         command: String,
     ) -> Result<ExecTarget, Refusal> {
-        let Described(tenant) = tenant;
-        let unknown = || Refusal::NoExecTarget {
-            tenant: tenant.to_string(),
-            reason: "the process of the client is not known".to_owned(),
-        };
-        let client = self.peer.and_then(|pid| u32::try_from(pid).ok());
-        let client = client.ok_or_else(unknown)?;
-        let asked = tenant.clone();
-        let request = |reply| {
-            Request::Offline(AskedOffline {
-                tenant: asked,
-                offline: Offline { client, command },
-                reply,
-            })
-        };
-        let answering = async {
-            let target = self.queue.send(request).await?;
-            target.map_err(|error| not_joined(&tenant, error))
-        };
-        let of = vec![tenant.clone()];
-        self.audited("exec --offline", of, answering).await
+        self.offline(tenant.0, command).await
     }
 }

@@ -7,15 +7,17 @@ use crate::executor::host::blocking;
 use crate::gc;
 use crate::requests::control::guard::Writer;
 use crate::requests::control::parts::{self, Unsent};
-use crate::requests::queue::{NoReload, Request, right_to};
+use crate::requests::control::refusals::not_joined;
+use crate::requests::queue::{AskedOffline, NoReload, Request, right_to};
 use tenantd_api::wire::varlink::{
-    Answered, Answers, AppReloadedList, Described, Refusal, RepairedList, SignalledList,
+    Answered, Answers, AppReloadedList, Described, FrozenList, Refusal, RepairedList, SignalledList,
 };
-use tenantd_api::wire::{ResidueList, Verb};
+use tenantd_api::wire::{ExecTarget, ResidueList, Verb};
 use tenantd_core::name::TenantName;
 use tenantd_core::plan::diff::Changes;
 use tenantd_core::rights::Right;
 use tenantd_core::stage;
+use tenantd_core::supervisor::offline::Offline;
 
 impl Service {
     /// Subscribes a client, if a place for a subscription is free.
@@ -87,6 +89,31 @@ impl Service {
         self.audited(&verb, of, answering).await
     }
 
+    pub(super) async fn frozen(
+        &self,
+        tenants: Option<Names>,
+        how: (bool, bool),
+    ) -> Result<FrozenList, Refusal> {
+        let tenants = named(tenants);
+        let verb = match how {
+            (true, true) => "hibernate",
+            (true, false) => "pause",
+            (false, _) => "resume",
+        };
+        let of = tenants.clone();
+        self.turn(Right::Pause, &of).await?;
+        let request = |reply| Request::Freeze {
+            tenants,
+            how,
+            reply,
+        };
+        let answering = async {
+            let tenants = self.queue.send(request).await??;
+            Ok(FrozenList { tenants })
+        };
+        self.audited(verb, of, answering).await
+    }
+
     pub(super) async fn app_reloaded(
         &self,
         tenants: Option<Names>,
@@ -108,6 +135,33 @@ impl Service {
         let request = |reply| Request::Repair { tenants, reply };
         let answering = async { Ok(self.queue.send(request).await??) };
         self.audited("verify --repair", of, answering).await
+    }
+
+    pub(super) async fn offline(
+        &self,
+        tenant: TenantName,
+        command: String,
+    ) -> Result<ExecTarget, Refusal> {
+        let unknown = || Refusal::NoExecTarget {
+            tenant: tenant.to_string(),
+            reason: "the process of the client is not known".to_owned(),
+        };
+        let client = self.peer.and_then(|pid| u32::try_from(pid).ok());
+        let client = client.ok_or_else(unknown)?;
+        let asked = tenant.clone();
+        let request = |reply| {
+            Request::Offline(AskedOffline {
+                tenant: asked,
+                offline: Offline { client, command },
+                reply,
+            })
+        };
+        let answering = async {
+            let target = self.queue.send(request).await?;
+            target.map_err(|error| not_joined(&tenant, error))
+        };
+        let of = vec![tenant.clone()];
+        self.audited("exec --offline", of, answering).await
     }
 
     pub(super) async fn changes(

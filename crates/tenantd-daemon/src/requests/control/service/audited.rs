@@ -7,7 +7,7 @@ use crate::requests::control::judge::Judge;
 use crate::requests::control::parts::Unsent;
 use crate::requests::control::service::Service;
 use tenantd_api::wire::varlink::{
-    AnswerWord, Answers, AppReloadedList, Refusal, RepairedList, SignalledList,
+    AnswerWord, Answers, AppReloadedList, FrozenList, Refusal, RepairedList, SignalledList,
 };
 use tenantd_core::name::TenantName;
 use tenantd_core::rights::Right;
@@ -41,6 +41,13 @@ impl Failed for Answers {
 }
 
 impl Failed for SignalledList {
+    fn failed(&self) -> Option<String> {
+        let mut each = self.tenants.iter();
+        each.find_map(|one| Some(format!("{}: {}", one.tenant, one.refused.as_ref()?)))
+    }
+}
+
+impl Failed for FrozenList {
     fn failed(&self) -> Option<String> {
         let mut each = self.tenants.iter();
         each.find_map(|one| Some(format!("{}: {}", one.tenant, one.refused.as_ref()?)))

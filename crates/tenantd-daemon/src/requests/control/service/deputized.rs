@@ -103,3 +103,13 @@ impl Service {
         }
     }
 }
+
+/// The answer of a method that returns a descriptor.
+pub(super) fn with_descriptor(
+    answer: Result<(Deputy, OwnedFd), Refusal>,
+) -> (Result<Deputy, Refusal>, Vec<OwnedFd>) {
+    match answer {
+        Ok((deputy, descriptor)) => (Ok(deputy), vec![descriptor]),
+        Err(refusal) => (Err(refusal), Vec::new()),
+    }
+}
