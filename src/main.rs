@@ -46,6 +46,11 @@ fn main() -> ExitCode {
             Err(error) => failed(&error),
         };
     }
+    match tenantd_host::cgroup::asked() {
+        None => {}
+        Some(Ok(())) => return ExitCode::SUCCESS,
+        Some(Err(error)) => return failed(&error.into()),
+    }
     match tenantd_host::keeper::asked() {
         None => {}
         Some(Ok(())) => return ExitCode::SUCCESS,

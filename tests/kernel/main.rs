@@ -11,6 +11,7 @@ mod support;
 mod cgroup;
 mod cli;
 mod control;
+mod controllers;
 mod datastore;
 mod facts;
 mod guestbook;

@@ -1,6 +1,6 @@
 #!/bin/bash
 # Limits of cgroups, with all controllers, under the unit.
-# shellcheck disable=SC1091,SC2317 # Both as they are in the machine: the path, and calls by name.
+# shellcheck disable=SC1091,SC2016,SC2317 # The path and calls by name are as in the machine; tenants expand orders.
 . /in/checks/lib.sh
 APP=bounds
 UNIT=tenantd@$APP
@@ -75,6 +75,19 @@ kept_by_the_next_supervisor() {
     same "$before" "$(pid_of $APP acme)"
 }
 
+# systemd cannot put a process into a cgroup that has controllers enabled for those below it.
+killed_and_started_again() {
+    before=$(pid_of $APP acme)
+    hung=$(main_pid $APP)
+    kill -KILL "$hung"
+    again() { [ "$(main_pid "$APP")" != "$hung" ] && [ "$(main_pid "$APP")" != 0 ] && up "$APP"; }
+    wait_for again
+    wait_for eval "[ \$(cat $(leaf acme)/memory.max) = 100663296 ]"
+    wait_for eval "[ \$(cat $(leaf acme)/../memory.max) = 1073741824 ]"
+    same "$before" "$(pid_of $APP acme)"
+    not grep -q 219/CGROUP <<<"$(journalctl -q -o cat -u $UNIT)"
+}
+
 no_more_processes() {
     other=$(pid_of $APP acme)
     order bolt 'i=0; while [ $i -lt 60 ]; do sleep 1000 & i=$((i+1)); done; :'
@@ -111,6 +124,7 @@ install_package
 check "limits are in the cgroup before the program runs" set_before_the_program
 check "a reload changes limits without a restart" changed_live
 check "limits are kept by the next supervisor" kept_by_the_next_supervisor
+check "a supervisor that is killed is started again, and sets the limits" killed_and_started_again
 check "a tenant cannot make more processes than its limit" no_more_processes
 check "a tenant gets no more processor time than its quota" throttled
 check "a tenant hibernates, and stays so under the next supervisor" hibernated

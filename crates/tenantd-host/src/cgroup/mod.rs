@@ -14,6 +14,7 @@ mod freeze;
 mod leaf;
 mod limits;
 pub mod scratch;
+mod vacate;
 mod visitors;
 mod watch;
 
@@ -32,6 +33,7 @@ use super::runtime::{Named, tenants_in};
 
 pub use leaf::Leaf;
 pub use limits::{Limiter, can_limit};
+pub use vacate::{asked, vacate};
 pub use visitors::begin_visit;
 pub use watch::Watch;
 

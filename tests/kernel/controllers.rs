@@ -1,0 +1,68 @@
+//! Controllers of a unit whose supervisor has ended.
+
+use std::fs;
+use std::path::PathBuf;
+use std::process::{Child, Command};
+
+use tenantd_host::cgroup::vacate;
+
+use crate::support;
+
+/// A cgroup as that of a unit, with a tenant in it. Dropping it ends that.
+struct Unit {
+    path: PathBuf,
+    tenant: Child,
+}
+
+impl Unit {
+    fn new() -> Self {
+        let trees = ["/sys/fs/cgroup", "/sys/fs/cgroup/unified"].map(PathBuf::from);
+        let mut trees = trees.into_iter();
+        let tree = trees
+            .find(|tree| tree.join("cgroup.controllers").exists())
+            .unwrap();
+        enable(&tree);
+        let path = tree.join(format!("{}.service", support::app_name()));
+        let leaf = path.join("tenants/acme");
+        fs::create_dir_all(&leaf).unwrap();
+        let tenant = Command::new("sleep").arg("1000").spawn().unwrap();
+        fs::write(leaf.join("cgroup.procs"), tenant.id().to_string()).unwrap();
+        Self { path, tenant }
+    }
+}
+
+impl Drop for Unit {
+    fn drop(&mut self) {
+        self.tenant.kill().unwrap();
+        self.tenant.wait().unwrap();
+        for part in ["tenants/acme", "tenants", ""] {
+            let path = self.path.join(part);
+            support::until("it is empty", || fs::remove_dir(&path).is_ok());
+        }
+    }
+}
+
+fn enable(cgroup: &std::path::Path) {
+    fs::write(cgroup.join("cgroup.subtree_control"), "+hugetlb").unwrap();
+}
+
+#[test]
+fn a_unit_whose_tenants_are_limited_can_be_started_again() {
+    support::enter();
+    let unit = Unit::new();
+    enable(&unit.path);
+    enable(&unit.path.join("tenants"));
+    let limit = unit.path.join("tenants/acme/hugetlb.2MB.max");
+    fs::write(&limit, "0").unwrap();
+    let mut next = Command::new("sleep").arg("1000").spawn().unwrap();
+    let start = || fs::write(unit.path.join("cgroup.procs"), next.id().to_string());
+    // As systemd would.
+    let refused = start().unwrap_err();
+    assert_eq!(refused.raw_os_error(), Some(libc::EBUSY));
+    vacate(&unit.path).unwrap();
+    start().unwrap();
+    assert!(!limit.exists());
+    vacate(&unit.path).unwrap();
+    next.kill().unwrap();
+    next.wait().unwrap();
+}
