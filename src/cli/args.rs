@@ -23,7 +23,7 @@ pub use self::tenants::{
     Act, Chown, Kill, LeakTest, Pause, ReloadApp, Restart, Show, StartStop, Status, Verify, Wait,
     Which,
 };
-pub use self::usage::{By, Meter, Usage};
+pub use self::usage::{By, Meter, Metrics, Usage};
 
 /// Runs an unchanged single-tenant program once per tenant
 ///
@@ -129,6 +129,9 @@ pub enum Command {
     /// Keep what tenants use, day by day
     #[command(after_help = usage::METER)]
     Meter(Meter),
+    /// Serve the state of tenants, and what they use, to Prometheus
+    #[command(after_help = usage::METRICS)]
+    Metrics(Metrics),
     /// Show what tenants have used, as the meter has kept it
     #[command(after_help = usage::USAGE)]
     Usage(Usage),

@@ -27,6 +27,7 @@ mod learned;
 mod list;
 pub mod logs;
 mod meter;
+mod metrics;
 mod names;
 mod outcome;
 mod overlays;
@@ -136,6 +137,7 @@ fn dispatch(cli: Cli) -> anyhow::Result<End> {
         Command::Doctor(what) => doctor::doctor(&what),
         Command::Userdb => userdb::userdb(),
         Command::Meter(what) => meter::meter(&what),
+        Command::Metrics(what) => metrics::metrics(&what.listen),
         Command::Usage(what) => usage::usage(metered(&selector)?.as_deref(), &what),
         Command::ResolveHook => resolve_hook::resolve_hook(),
         Command::Plan { names, files, json } => planned(selector, &names, (files, json)),

@@ -57,6 +57,7 @@ mod macvlan;
 mod magic_links;
 mod main_process;
 mod meter;
+mod metrics;
 mod more_time;
 mod mtu;
 mod names;

@@ -8,6 +8,7 @@ use jiff::civil::Date;
 
 use super::learn::span;
 use crate::cli::complete;
+use crate::cli::metrics::{Listen, listen};
 use tenantd_api::client::pattern::Pattern;
 
 /// The help of `meter`.
@@ -58,6 +59,28 @@ pub struct Meter {
     /// Time between two measurements of the datastores, or never
     #[arg(long, value_name = "TIME", default_value = "1h", value_parser = seldom)]
     pub datastores: Duration,
+}
+
+/// The help of `metrics`.
+pub(super) const METRICS: &str = "EXAMPLES
+  systemctl enable --now tenantd-metrics
+  curl --unix-socket /run/tenantd-metrics/socket http://localhost/metrics
+  tenantd metrics --listen 127.0.0.1:9750
+
+One process for all applications of the host. It serves /metrics by HTTP, in the format of
+OpenMetrics or, if that is not asked for, in the text format of Prometheus. Without --listen it is
+a Unix socket that only root may use. Everybody who reaches an address may read it: the names of all
+tenants are in it.
+
+What the cgroup tree has no controller for has no metric. Counters of a tenant begin at zero with each
+provision, which Prometheus notices.";
+
+/// The arguments of `metrics`.
+#[derive(Debug, Args)]
+pub struct Metrics {
+    /// Where to listen: unix:PATH, or an address and a port
+    #[arg(long, value_name = "PLACE", default_value = "unix:/run/tenantd-metrics/socket", value_parser = listen)]
+    pub listen: Listen,
 }
 
 /// The arguments of `usage`.

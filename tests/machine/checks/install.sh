@@ -20,6 +20,7 @@ verbs() {
 files_are_where_they_belong() {
     for file in /usr/bin/tenantd /usr/lib/systemd/system/tenantd@.service \
         /usr/lib/systemd/system/tenantd-userdb.service /usr/lib/systemd/system/tenantd-meter.service \
+        /usr/lib/systemd/system/tenantd-metrics.service /usr/share/doc/tenantd/contrib/grafana/tenantd.json \
         /usr/lib/systemd/system/tenantd-resolve-hook.service /usr/lib/tenantd/tenantd-meter \
         /usr/share/doc/tenantd/SECURITY.md \
         /usr/share/man/man8/tenantd.8.gz /usr/share/man/man5/tenantd.toml.5.gz \

@@ -1,0 +1,318 @@
+//! The families of metrics: what each one is, and its value for a tenant.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use super::followed::{App, LIMITS};
+use super::text::{Kind, Text};
+use tenantd_api::wire::{StateWord, TenantStatus, Want};
+use tenantd_core::name::AppName;
+use tenantd_host::counters::{CgroupCounters, Counters, LinkCounters, Links, of_cgroup};
+
+/// A tenant, and what the kernel counted for it.
+struct Row<'a> {
+    labels: String,
+    status: &'a TenantStatus,
+    cgroup: CgroupCounters,
+    link: Option<LinkCounters>,
+}
+
+/// A family with a sample for each tenant that has a value: its name, kind, help and value.
+type Family = (
+    &'static str,
+    Kind,
+    &'static str,
+    fn(&Row<'_>) -> Option<f64>,
+);
+
+const FAMILIES: [Family; 22] = [
+    (
+        "tenantd_tenant_up",
+        Kind::Gauge,
+        "Whether the program of the tenant runs.",
+        |it| Some(of(it.status.state == StateWord::Up)),
+    ),
+    (
+        "tenantd_tenant_wanted_up",
+        Kind::Gauge,
+        "Whether the tenant is wanted up.",
+        |it| Some(of(it.status.want == Want::Up)),
+    ),
+    (
+        "tenantd_tenant_ready",
+        Kind::Gauge,
+        "Whether the program of the tenant is ready.",
+        |it| Some(of(it.status.ready == Some(true))),
+    ),
+    (
+        "tenantd_tenant_as_wanted",
+        Kind::Gauge,
+        "Whether the tenant is up and ready, or down, as it is wanted.",
+        |it| Some(of(it.status.is_as_wanted())),
+    ),
+    (
+        "tenantd_tenant_state_since_timestamp_seconds",
+        Kind::Gauge,
+        "When the tenant entered its state.",
+        |it| Some(it.status.since.as_duration().as_secs_f64()),
+    ),
+    (
+        "tenantd_tenant_restarts",
+        Kind::Counter,
+        "How often the program was started again after it ended without a request.",
+        |it| Some(f64::from(it.status.restarts)),
+    ),
+    (
+        "tenantd_tenant_network_mended",
+        Kind::Counter,
+        "How often the network of the tenant was corrected.",
+        |it| Some(number(it.status.network.mended)),
+    ),
+    (
+        "tenantd_tenant_cpu_seconds",
+        Kind::Counter,
+        "Processor time.",
+        |it| seconds(it.cgroup.cpu_usec),
+    ),
+    (
+        "tenantd_tenant_cpu_throttled_seconds",
+        Kind::Counter,
+        "Time in which processes waited because of the quota.",
+        |it| seconds(it.cgroup.throttled_usec),
+    ),
+    (
+        "tenantd_tenant_memory_bytes",
+        Kind::Gauge,
+        "Memory in use.",
+        |it| it.cgroup.memory.map(number),
+    ),
+    (
+        "tenantd_tenant_memory_peak_bytes",
+        Kind::Gauge,
+        "The most memory since the tenant was provisioned.",
+        |it| it.cgroup.memory_peak.map(number),
+    ),
+    (
+        "tenantd_tenant_memory_limit_bytes",
+        Kind::Gauge,
+        "The limit of memory.",
+        |it| it.cgroup.memory_max.map(number),
+    ),
+    (
+        "tenantd_tenant_oom_kills",
+        Kind::Counter,
+        "Processes that were killed because memory was used up.",
+        |it| it.cgroup.oom_kills.map(number),
+    ),
+    (
+        "tenantd_tenant_io_read_bytes",
+        Kind::Counter,
+        "Bytes read from block devices.",
+        |it| it.cgroup.io_read.map(number),
+    ),
+    (
+        "tenantd_tenant_io_written_bytes",
+        Kind::Counter,
+        "Bytes written to block devices.",
+        |it| it.cgroup.io_written.map(number),
+    ),
+    (
+        "tenantd_tenant_tasks",
+        Kind::Gauge,
+        "Processes and threads.",
+        |it| it.cgroup.pids.map(number),
+    ),
+    (
+        "tenantd_tenant_tasks_limit",
+        Kind::Gauge,
+        "The limit of processes and threads.",
+        |it| it.cgroup.pids_max.map(number),
+    ),
+    (
+        "tenantd_tenant_network_receive_bytes",
+        Kind::Counter,
+        "Bytes that the tenant received.",
+        |it| Some(number(it.link?.in_bytes)),
+    ),
+    (
+        "tenantd_tenant_network_receive_packets",
+        Kind::Counter,
+        "Packets that the tenant received.",
+        |it| Some(number(it.link?.in_packets)),
+    ),
+    (
+        "tenantd_tenant_network_transmit_bytes",
+        Kind::Counter,
+        "Bytes that the tenant sent.",
+        |it| Some(number(it.link?.out_bytes)),
+    ),
+    (
+        "tenantd_tenant_network_transmit_packets",
+        Kind::Counter,
+        "Packets that the tenant sent.",
+        |it| Some(number(it.link?.out_packets)),
+    ),
+    (
+        "tenantd_tenant_network_drift",
+        Kind::Gauge,
+        "Whether the network differs from the plan and could not be corrected.",
+        |it| Some(of(it.status.network.drift.is_some())),
+    ),
+];
+
+fn of(is_so: bool) -> f64 {
+    f64::from(u8::from(is_so))
+}
+
+/// A number as Prometheus keeps it: exact up to 2^53.
+#[allow(clippy::cast_precision_loss, reason = "every sample is such a number")]
+fn number(number: u64) -> f64 {
+    number as f64
+}
+
+fn seconds(usec: Option<u64>) -> Option<f64> {
+    usec.map(|usec| number(usec) / 1e6)
+}
+
+/// All metrics as text.
+///
+/// # Errors
+/// If the counters of the links cannot be read.
+pub(super) fn all(apps: &BTreeMap<AppName, App>, is_open: bool) -> std::io::Result<String> {
+    let links = Links::all()?;
+    let mut rows = Vec::new();
+    for (app, known) in apps {
+        for status in known.tenants.values() {
+            let Counters { cgroup, link } = counters(status, &links)?;
+            rows.push(Row {
+                labels: format!("app=\"{app}\",tenant=\"{}\"", status.name),
+                status,
+                cgroup: cgroup.unwrap_or_default(),
+                link,
+            });
+        }
+    }
+    let mut text = Text::new(is_open);
+    text.family(
+        "tenantd_build_info",
+        Kind::Gauge,
+        "The version of the program that serves these metrics.",
+    );
+    text.sample(
+        "tenantd_build_info",
+        &format!("version=\"{}\"", env!("CARGO_PKG_VERSION")),
+        1,
+    );
+    supervisors(apps, &mut text);
+    for (name, kind, help, value) in FAMILIES {
+        let mut values = rows
+            .iter()
+            .filter_map(|row| Some((row, value(row)?)))
+            .peekable();
+        if values.peek().is_none() {
+            continue;
+        }
+        text.family(name, kind, help);
+        let name = match kind {
+            Kind::Counter => format!("{name}_total"),
+            Kind::Gauge | Kind::Histogram => name.to_owned(),
+        };
+        for (row, value) in values {
+            text.sample(&name, &row.labels, value);
+        }
+    }
+    text.family(
+        "tenantd_tenant_state",
+        Kind::Gauge,
+        "1 for the state of the tenant.",
+    );
+    for row in &rows {
+        let labels = format!("{},state=\"{}\"", row.labels, row.status.state.word());
+        text.sample("tenantd_tenant_state", &labels, 1);
+    }
+    Ok(text.end())
+}
+
+fn counters(status: &TenantStatus, links: &Links) -> std::io::Result<Counters> {
+    let cgroup = status
+        .cgroup
+        .as_ref()
+        .map(|path| of_cgroup(Path::new(path)));
+    let link = status.link.as_ref().map(|name| links.named(name));
+    Ok(Counters {
+        cgroup: cgroup.transpose()?.flatten(),
+        link: link.transpose()?.flatten(),
+    })
+}
+
+/// What each supervisor is and does.
+fn supervisors(apps: &BTreeMap<AppName, App>, text: &mut Text) {
+    text.family(
+        "tenantd_supervisor_up",
+        Kind::Gauge,
+        "Whether the supervisor of the application answers.",
+    );
+    for (app, known) in apps {
+        text.sample(
+            "tenantd_supervisor_up",
+            &format!("app=\"{app}\""),
+            of(known.pid.is_some()),
+        );
+    }
+    let own: Vec<_> = apps
+        .iter()
+        .filter_map(|(app, known)| Some((app, own(known.pid?)?)))
+        .collect();
+    let name = "tenantd_supervisor_cpu_seconds";
+    text.family(name, Kind::Counter, "Processor time of the supervisor.");
+    for (app, (cpu, _)) in &own {
+        text.sample(&format!("{name}_total"), &format!("app=\"{app}\""), cpu);
+    }
+    let name = "tenantd_supervisor_resident_memory_bytes";
+    text.family(name, Kind::Gauge, "Resident memory of the supervisor.");
+    for (app, (_, memory)) in &own {
+        text.sample(name, &format!("app=\"{app}\""), memory);
+    }
+    let name = "tenantd_launch_duration_seconds";
+    text.family(
+        name,
+        Kind::Histogram,
+        "How long launches took until the program was ready, since these metrics are served.",
+    );
+    for (app, known) in apps {
+        let mut sum = 0;
+        for (at, count) in known.launches.counts.iter().enumerate() {
+            sum += count;
+            let limit = LIMITS
+                .get(at)
+                .map_or_else(|| "+Inf".to_owned(), ToString::to_string);
+            text.sample(
+                &format!("{name}_bucket"),
+                &format!("app=\"{app}\",le=\"{limit}\""),
+                sum,
+            );
+        }
+        text.sample(
+            &format!("{name}_sum"),
+            &format!("app=\"{app}\""),
+            known.launches.seconds,
+        );
+        text.sample(&format!("{name}_count"), &format!("app=\"{app}\""), sum);
+    }
+}
+
+/// The processor time in seconds and the resident memory in bytes of a process; `None` if it has ended.
+fn own(pid: u32) -> Option<(f64, f64)> {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    // The name, in parentheses, may contain anything.
+    let (_, fields) = stat.rsplit_once(") ")?;
+    let fields: Vec<&str> = fields.split(' ').collect();
+    let field = |at: usize| fields.get(at)?.parse::<u64>().ok();
+    let ticks = number(field(11)? + field(12)?);
+    let pages = field(21)?;
+    let page = u64::try_from(rustix::param::page_size()).ok()?;
+    Some((
+        ticks / number(rustix::param::clock_ticks_per_second()),
+        number(pages * page),
+    ))
+}

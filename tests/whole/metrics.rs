@@ -1,0 +1,209 @@
+//! The metrics, as Prometheus reads and checks them.
+
+use std::fs;
+use std::io::{Read, Write};
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::process::{Child, Command, Stdio};
+
+use crate::support::daemon::{Daemon, PROGRAM, tenantd, until};
+use crate::support::place::{self, script};
+
+const MANIFEST: &str = r#"
+[app]
+name = "APP"
+user = "root"
+command = ["/srv/app"]
+datastore.path = "/srv/data"
+[tenants]
+acme = { ip = "10.77.0.11" }
+globex = { ip = "10.77.0.12", autostart = false }
+"#;
+
+const SOCKET: &str = "/run/metrics/socket";
+
+/// The program that serves. Dropping it kills it.
+struct Exporter(Child);
+
+impl Exporter {
+    fn start(place: &str) -> Self {
+        let mut command = Command::new(PROGRAM);
+        Self(
+            command
+                .args(["metrics", "--listen", place])
+                .spawn()
+                .unwrap(),
+        )
+    }
+}
+
+impl Drop for Exporter {
+    fn drop(&mut self) {
+        self.0.kill().unwrap();
+        self.0.wait().unwrap();
+    }
+}
+
+/// The head and the body of an answer; `None` if nobody listens yet.
+fn asked(request: &str, accept: &str) -> Option<(String, String)> {
+    let mut stream = UnixStream::connect(SOCKET).ok()?;
+    let headers = format!("Host: x\r\nConnection: close\r\nAccept: {accept}\r\n");
+    write!(stream, "{request} HTTP/1.1\r\n{headers}\r\n").unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+    Some((head.to_owned(), body.to_owned()))
+}
+
+fn metrics() -> String {
+    let (head, body) = until("it serves", || asked("GET /metrics", "*/*"));
+    assert!(head.starts_with("HTTP/1.1 200 OK"), "{head}");
+    assert!(head.contains("text/plain; version=0.0.4"), "{head}");
+    body
+}
+
+/// The value of a sample.
+fn sample(text: &str, name: &str) -> Option<f64> {
+    let mut values = text.lines().filter_map(|line| line.strip_prefix(name));
+    values.next()?.trim().parse().ok()
+}
+
+/// Runs Prometheus' own checks.
+fn checked(arguments: &[&str], input: &str) {
+    let mut promtool = Command::new("promtool");
+    let promtool = promtool
+        .args(arguments)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped());
+    let mut promtool = promtool
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the tests need the package prometheus");
+    promtool
+        .stdin
+        .take()
+        .unwrap()
+        .write_all(input.as_bytes())
+        .unwrap();
+    let said = promtool.wait_with_output().unwrap();
+    assert!(said.status.success() && said.stderr.is_empty(), "{said:?}");
+}
+
+fn assert_formats_and_refusals() {
+    let (head, body) = asked("GET /metrics", "application/openmetrics-text;version=1.0.0").unwrap();
+    assert!(head.contains("application/openmetrics-text"), "{head}");
+    assert!(
+        body.ends_with("# EOF\n") && body.contains("# TYPE tenantd_tenant_restarts counter\n"),
+        "{body}"
+    );
+    assert!(asked("GET /", "*/*").unwrap().0.starts_with("HTTP/1.1 404"));
+    assert!(
+        asked("POST /metrics", "*/*")
+            .unwrap()
+            .0
+            .starts_with("HTTP/1.1 405")
+    );
+}
+
+#[test]
+fn metrics_are_served_and_pass_the_checks_of_prometheus() {
+    place::host();
+    place::folder("/srv/data");
+    script("app", "exec sleep 1000000");
+    // What is left of one that was killed.
+    fs::create_dir("/run/metrics").unwrap();
+    drop(UnixListener::bind(SOCKET).unwrap());
+    let mut daemon = Daemon::start_settled(MANIFEST);
+    let _exporter = Exporter::start(&format!("unix:{SOCKET}"));
+    let text = metrics();
+    checked(&["check", "metrics"], &text);
+    let app = daemon.app.clone();
+    let of = |name: &str, tenant: &str| {
+        format!("tenantd_tenant_{name}{{app=\"{app}\",tenant=\"{tenant}\"}}")
+    };
+    for (name, acme, globex) in [
+        ("up", 1.0, 0.0),
+        ("ready", 1.0, 0.0),
+        ("as_wanted", 1.0, 1.0),
+    ] {
+        assert_eq!(sample(&text, &of(name, "acme")), Some(acme), "{text}");
+        assert_eq!(sample(&text, &of(name, "globex")), Some(globex), "{text}");
+    }
+    assert!(
+        sample(&text, &of("cpu_seconds_total", "acme")).unwrap() > 0.0,
+        "{text}"
+    );
+    assert!(
+        sample(&text, &of("network_receive_bytes_total", "acme")).is_some(),
+        "{text}"
+    );
+    assert_eq!(
+        sample(&text, &of("network_receive_bytes_total", "globex")),
+        None
+    );
+
+    daemon.tell(&["restart", "acme"]).expect(0);
+    let count = format!("tenantd_launch_duration_seconds_count{{app=\"{app}\"}}");
+    until("the launch is counted", || {
+        sample(&metrics(), &count).filter(|it| *it == 1.0)
+    });
+    daemon.kill_tenant("acme");
+    let restarts = of("restarts_total", "acme");
+    until("the restart is counted", || {
+        sample(&metrics(), &restarts).filter(|it| *it == 1.0)
+    });
+
+    assert_formats_and_refusals();
+    daemon.kill();
+    let answers = format!("tenantd_supervisor_up{{app=\"{app}\"}}");
+    until("its death is noticed", || {
+        sample(&metrics(), &answers).filter(|it| *it == 0.0)
+    });
+    // Its tenants run on, and are still counted.
+    assert!(sample(&metrics(), &of("cpu_seconds_total", "acme")).is_some());
+    daemon.again();
+    until("its successor is found", || {
+        sample(&metrics(), &answers).filter(|it| *it == 1.0)
+    });
+    checked(&["check", "metrics"], &metrics());
+    daemon.end();
+}
+
+#[test]
+fn only_root_may_use_the_socket_and_a_second_exporter_is_refused() {
+    place::host();
+    let _exporter = Exporter::start(&format!("unix:{SOCKET}"));
+    assert!(metrics().contains("tenantd_build_info"));
+    let mode = std::os::unix::fs::MetadataExt::mode(&fs::metadata(SOCKET).unwrap());
+    assert_eq!(mode & 0o777, 0o600);
+    let second = tenantd(&["metrics", "--listen", &format!("unix:{SOCKET}")]);
+    assert!(
+        second.code == 1 && second.err.contains("cannot listen"),
+        "{second:?}"
+    );
+}
+
+#[test]
+fn the_rules_for_alerts_are_valid_and_name_metrics_that_exist() {
+    checked(
+        &["check", "rules", "contrib/prometheus/tenantd.rules.yml"],
+        "",
+    );
+    let families = include_str!("../../src/cli/metrics/families.rs");
+    for text in [
+        include_str!("../../contrib/prometheus/tenantd.rules.yml"),
+        include_str!("../../contrib/grafana/tenantd.json"),
+    ] {
+        let words = text.split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
+        let named: Vec<&str> = words.filter(|word| word.starts_with("tenantd_")).collect();
+        assert!(named.len() > 3);
+        for name in named {
+            let family = ["_total", "_bucket"]
+                .iter()
+                .fold(name, |name, end| name.trim_end_matches(end));
+            assert!(families.contains(&format!("\"{family}\"")), "{name}");
+        }
+    }
+    let board: serde_json::Value =
+        serde_json::from_str(include_str!("../../contrib/grafana/tenantd.json")).unwrap();
+    assert!(board["panels"].as_array().unwrap().len() > 5);
+}
