@@ -62,7 +62,7 @@ pub(super) fn metrics(listen: &Listen) -> anyhow::Result<End> {
             }
         });
         listener
-            .serve(move |is_open| families::all(&followed.apps(), is_open))
+            .serve(move |is_open| followed.show(|apps| families::all(apps, is_open)))
             .await
     };
     LocalSet::new().block_on(&runtime, serving)

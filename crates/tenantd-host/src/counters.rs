@@ -12,10 +12,9 @@
 use std::fs::{self, File};
 use std::io::{self, ErrorKind, Read};
 use std::os::fd::OwnedFd;
-use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
-use rustix::fs::{CWD, Mode, OFlags, openat};
+use rustix::fs::{CWD, Mode, OFlags, fstat, openat};
 use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 
@@ -106,7 +105,7 @@ pub fn of_cgroup(path: &Path) -> io::Result<Option<CgroupCounters>> {
 fn read(folder: &OwnedFd) -> io::Result<CgroupCounters> {
     let mut text = String::new();
     let mut counters = CgroupCounters {
-        id: File::from(folder.try_clone()?).metadata()?.ino(),
+        id: fstat(folder)?.st_ino,
         ..CgroupCounters::default()
     };
     if load(folder, "cpu.stat", &mut text)? {
@@ -175,6 +174,7 @@ fn summed(text: &str, key: &str) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::os::unix::fs::MetadataExt;
 
     #[test]
     fn files_of_a_cgroup_are_read() {

@@ -100,9 +100,9 @@ impl Followed {
         Ok(())
     }
 
-    /// All applications, as they are said to be now.
-    pub(super) fn apps(&self) -> BTreeMap<AppName, App> {
-        self.apps.borrow().clone()
+    /// Shows all applications, as they are said to be now.
+    pub(super) fn show<T>(&self, show: impl FnOnce(&BTreeMap<AppName, App>) -> T) -> T {
+        show(&self.apps.borrow())
     }
 }
 
