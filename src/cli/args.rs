@@ -4,6 +4,7 @@ mod help;
 mod host;
 mod learn;
 mod tenants;
+mod top;
 mod usage;
 
 use std::ffi::OsString;
@@ -23,6 +24,7 @@ pub use self::tenants::{
     Act, Chown, Kill, LeakTest, Pause, ReloadApp, Restart, Show, StartStop, Status, Verify, Wait,
     Which,
 };
+pub use self::top::Top;
 pub use self::usage::{By, Meter, Metrics, Usage};
 
 /// Runs an unchanged single-tenant program once per tenant
@@ -252,6 +254,9 @@ pub enum Command {
     /// Show the state of tenants; exit code 0 if all are as wanted
     #[command(after_help = help::STATUS)]
     Status(Status),
+    /// Show what tenants use, and act on them, in a table that is kept current
+    #[command(after_help = top::HELP)]
+    Top(Top),
     /// Show the state of each tenant, and events as they happen
     #[command(after_help = help::EVENTS)]
     Events {

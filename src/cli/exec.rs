@@ -9,7 +9,7 @@ mod group;
 mod offline;
 mod running;
 mod started;
-mod terminal;
+pub(in crate::cli) mod terminal;
 mod user;
 mod visit;
 

@@ -46,6 +46,7 @@ mod schema;
 mod select;
 mod starting;
 mod status;
+mod top;
 mod upgrade;
 mod usage;
 mod userdb;
@@ -166,6 +167,7 @@ fn dispatch(cli: Cli) -> anyhow::Result<End> {
             follow,
             json,
         } => events::events(&starting::find(&selector)?, &names, follow, json),
+        Command::Top(what) => top::top(&starting::find(&selector)?, &what),
         Command::Upgrade => upgrade::upgrade(&app::find(&selector)?),
         Command::Detach { if_restarting } => detach::detach(&selector, if_restarting.as_deref()),
         Command::Gc(what) => gc::gc(&selector, &what),

@@ -106,8 +106,9 @@ const VERBS: &[(&[&str], &[&str])] = &[
         &["`tenantd check --config FILE` checks a manifest"],
     ),
     (
-        &["top", "stats", "monitor", "watch"],
+        &["stats", "monitor", "watch"],
         &[
+            "`tenantd top` shows what tenants use, in a table that is kept current",
             "`tenantd status --watch` draws the table again after each change",
             "`tenantd events --follow` prints a line for each change",
         ],

@@ -88,7 +88,7 @@ async fn draw_on(
     }
 }
 
-fn status_of(snapshot: Snapshot) -> AppStatus {
+pub(super) fn status_of(snapshot: Snapshot) -> AppStatus {
     AppStatus {
         app: snapshot.app,
         pid: snapshot.pid,

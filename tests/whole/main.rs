@@ -97,6 +97,7 @@ mod syslog;
 mod taken_away;
 mod terminal;
 mod too_many;
+mod top;
 mod unexecuted;
 mod unrecorded;
 mod upgrade;

@@ -170,7 +170,7 @@ impl Drop for Raw {
 }
 
 /// Restores the settings also from the background, where the kernel would stop this process.
-fn restore(saved: &Termios) {
+pub(in crate::cli) fn restore(saved: &Termios) {
     let mut background = SigSet::empty();
     background.add(Signal::SIGTTOU);
     let blocked = background.thread_block();

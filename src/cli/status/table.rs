@@ -344,7 +344,7 @@ pub(in crate::cli) fn why(tenant: &TenantStatus, now: Timestamp) -> String {
 }
 
 /// The time between two moments in its two largest units: `3m 12s`. If the clock was set back, `0s`.
-pub(super) fn length(from: Timestamp, to: Timestamp) -> String {
+pub(in crate::cli) fn length(from: Timestamp, to: Timestamp) -> String {
     let seconds = from.duration_until(to).as_secs().max(0);
     let parts = [
         (seconds / 86_400, "d"),

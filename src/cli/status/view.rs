@@ -67,7 +67,7 @@ impl View {
 }
 
 /// The order of the states: those that need an operator first.
-pub(super) fn urgency(state: StateWord) -> u8 {
+pub(in crate::cli) fn urgency(state: StateWord) -> u8 {
     match state {
         StateWord::Failed => 0,
         StateWord::Stuck => 1,
