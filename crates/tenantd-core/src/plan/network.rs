@@ -1,5 +1,6 @@
 //! Checks and derives the network: the subnet, the gateway and the tenants' addresses.
 
+mod addresses;
 mod auto;
 mod claims;
 mod ipv6;
@@ -63,23 +64,8 @@ pub(super) fn network(
     check_room(&subnet, manifest.tenants.len(), problems);
     let six = ipv6::read(network, problems);
     let uplink = uplink::read(network, &foreign, problems);
-    for ip in manifest.tenants.iter().flat_map(Tenant::ips) {
-        if network.uplink.is_set && !uplink::is_inside(network, *ip.get_ref()) {
-            // One that is invalid is reported already.
-            if let Some(uplink) = &uplink {
-                uplink.check_address(ip, (network, *subnet.get_ref()), problems);
-            }
-            continue;
-        }
-        let around = (*subnet.get_ref(), &gateway, macvlan::owner(network));
-        match *ip.get_ref() {
-            IpAddr::V4(address) => check_address((ip, address), around, &mut free, problems),
-            IpAddr::V6(address) => {
-                let six = six.as_ref();
-                ipv6::check_address(manifest, (ip, address), six, &mut free, problems);
-            }
-        }
-    }
+    let around = (&subnet, &gateway, six.as_ref(), uplink.as_ref());
+    addresses::check(manifest, around, &mut free, problems);
     if let Err(errno) = addresses {
         let message = format!("cannot read the host's addresses: {}", errno.desc());
         problems.report(&subnet.span(), message);
@@ -277,33 +263,6 @@ fn check_room(subnet: &Spanned<Ipv4Network>, count: usize, problems: &mut Proble
         problems
             .report(&subnet.span(), message)
             .help("use a larger subnet, with a shorter prefix");
-    }
-}
-
-fn check_address(
-    (ip, address): (&Spanned<IpAddr>, Ipv4Addr),
-    (subnet, gateway, owner): (Ipv4Network, &Spanned<Ipv4Addr>, &str),
-    free: &mut Free,
-    problems: &mut Problems,
-) {
-    if let Some(why) = no_host(address, subnet) {
-        let first = Ipv4Addr::from(u32::from(subnet.network()) + 1);
-        let last = Ipv4Addr::from(u32::from(subnet.broadcast()) - 1);
-        let range = format!("use an address from {first} to {last}");
-        problems
-            .report(&ip.span(), format!("the address {address} {why}"))
-            .help(match free.suggest() {
-                Some(address) => format!("{range}: {address} is free"),
-                None => range,
-            });
-    } else if address == *gateway.get_ref() {
-        let message = format!("{address} is the gateway, the {owner} address in the subnet");
-        let problem = problems.report(&ip.span(), message);
-        problem.help(instead(*ip.get_ref(), free));
-        // Without a key for it, there is no place to show.
-        if !gateway.span().is_empty() {
-            problem.also(&gateway.span(), "the gateway's address comes from this");
-        }
     }
 }
 
