@@ -33,9 +33,18 @@ def ipv6():
     return struct.pack("!IHBB", 6 << 28, length, 17, 64) + addresses + ports + struct.pack("!H", check) + b"forged"
 
 
+def redirect():
+    ends = socket.inet_pton(socket.AF_INET6, source) + socket.inet_pton(socket.AF_INET6, destination)
+    body = struct.pack("!I", 0) + ends
+    check = checksum(ends + struct.pack("!II", 4 + len(body), 58) + struct.pack("!BBH", 137, 0, 0) + body)
+    message = struct.pack("!BBH", 137, 0, check) + body
+    return struct.pack("!IHBB", 6 << 28, len(message), 58, 255) + ends + message
+
+
 frame = {
     "ipv4": lambda: ether + struct.pack("!H", 0x0800) + ipv4(),
     "ipv6": lambda: ether + struct.pack("!H", 0x86DD) + ipv6(),
+    "redirect": lambda: ether + struct.pack("!H", 0x86DD) + redirect(),
     "vlan": lambda: ether + struct.pack("!HHH", 0x8100, 5, 0x0800) + ipv4(),
     "arp": lambda: ether + struct.pack("!H", 0x0806) + arp(),
 }[kind]()
