@@ -36,6 +36,7 @@ mod exposed;
 mod files;
 mod firewall;
 mod flapping;
+mod flushed;
 mod folders;
 mod guestbook;
 mod guide;
