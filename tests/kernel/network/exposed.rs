@@ -51,9 +51,8 @@ fn duplicate(netns: &Netns) -> Netns {
     Netns::from_fd(netns.as_fd().try_clone_to_owned().unwrap()).unwrap()
 }
 
-#[test]
-fn an_exposed_port_is_reached_as_other_ports_are() {
-    support::enter();
+/// Bridged packets do not pass the rules for packets, see `doctor`.
+fn unbridge() {
     let bridged =
         ["iptables", "ip6tables"].map(|it| format!("/proc/sys/net/bridge/bridge-nf-call-{it}"));
     for path in bridged
@@ -62,17 +61,37 @@ fn an_exposed_port_is_reached_as_other_ports_are() {
     {
         std::fs::write(path, "0").unwrap();
     }
+}
+
+/// The same with port 5432 published.
+fn publishing(link: LinkPlan) -> LinkPlan {
+    with(link, |traffic| {
+        let ports = ["5000 -> 5432", "[::]:5000 -> 5432"];
+        traffic.publish = ports.map(|text| text.parse().unwrap()).into();
+    })
+}
+
+/// The port 5000 of the host leads to the exposed port, by each of its addresses.
+fn published_port_answers(mode: Mode) {
+    for to in [
+        SocketAddr::from((GATEWAY, 5000)),
+        (Ipv4Addr::LOCALHOST, 5000).into(),
+        (GATEWAY6, 5000).into(),
+        (Ipv6Addr::LOCALHOST, 5000).into(),
+    ] {
+        assert!(ask(to).is_ok(), "{mode:?}: published: {to}");
+    }
+}
+
+#[test]
+fn an_exposed_port_is_reached_as_other_ports_are() {
+    support::enter();
+    unbridge();
     for mode in BOTH {
         block_on(async {
             let network = Network::open(plan6(mode)).await.unwrap();
             let (one, two) = (link6(mode, 2), link6(mode, 3));
-            let publish = |link| {
-                with(link, |traffic| {
-                    let ports = ["5000 -> 5432", "[::]:5000 -> 5432"];
-                    traffic.publish = ports.map(|text| text.parse().unwrap()).into();
-                })
-            };
-            let one = publish(one);
+            let one = publishing(one);
             let netns = network.provision(one.clone()).await.unwrap();
             let peer = with(two, |traffic| traffic.peers.all = true);
             let neighbour = network.provision(peer.clone()).await.unwrap();
@@ -97,14 +116,7 @@ fn an_exposed_port_is_reached_as_other_ports_are() {
                 let said = inside(&netns, || ask(to));
                 assert_eq!(said, Ok(to.ip().to_string()), "{mode:?}: itself");
             }
-            for to in [
-                SocketAddr::from((GATEWAY, 5000)),
-                (Ipv4Addr::LOCALHOST, 5000).into(),
-                (GATEWAY6, 5000).into(),
-                (Ipv6Addr::LOCALHOST, 5000).into(),
-            ] {
-                assert!(ask(to).is_ok(), "{mode:?}: published: {to}");
-            }
+            published_port_answers(mode);
             assert!(
                 inside(&neighbour, || ask((GATEWAY, 5000))).is_ok(),
                 "{mode:?}"
