@@ -1,4 +1,4 @@
-//! The last line that a tenant's program wrote to its standard error: often the reason why it ended.
+//! The last lines that a tenant's program wrote to its standard error: often the reason why it ended.
 
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
@@ -25,19 +25,29 @@ const LENGTH_MAX: usize = 300;
 
 /// The last line, if there is one and the caller may read the log. It has no control characters.
 pub(super) fn last_line(app: &AppName, tenant: &TenantName, place: LogPlace) -> Option<String> {
-    let line = match place {
-        LogPlace::Journal => in_journal(app, tenant),
+    last_lines(app, tenant, place, 1).pop()
+}
+
+/// At most this many last lines, of the last launch if the log tells, under the same conditions.
+pub(super) fn last_lines(
+    app: &AppName,
+    tenant: &TenantName,
+    place: LogPlace,
+    most: usize,
+) -> Vec<String> {
+    let lines = match place {
+        LogPlace::Journal => in_journal(app, tenant, most),
         LogPlace::Files => {
             let folder = Path::new(FOLDER).join(app.as_str());
             await_end(&folder, tenant);
-            in_files(&folder, tenant)
+            in_files(&folder, tenant, most)
         }
     };
-    line.map(|line| printable(&line))
+    lines.iter().map(|line| printable(line)).collect()
 }
 
 /// See journalctl(1). A journal that cannot be read has no lines.
-fn in_journal(app: &AppName, tenant: &TenantName) -> Option<String> {
+fn in_journal(app: &AppName, tenant: &TenantName, most: usize) -> Vec<String> {
     let output = Command::new("journalctl")
         .arg(format!("TENANTD_APP={app}"))
         .arg(format!("TENANTD_TENANT={tenant}"))
@@ -45,11 +55,20 @@ fn in_journal(app: &AppName, tenant: &TenantName) -> Option<String> {
         .args(["--output=cat", "--no-pager", "--quiet", "--lines=10"])
         .stdin(Stdio::null())
         .stderr(Stdio::null())
-        .output()
-        .ok()?;
+        .output();
+    let Ok(output) = output else {
+        return Vec::new();
+    };
     let text = String::from_utf8_lossy(&output.stdout);
-    let line = text.lines().rfind(|line| !line.trim().is_empty());
-    line.map(str::to_owned)
+    let lines = text.lines().filter(|line| !line.trim().is_empty());
+    last(lines, most)
+}
+
+/// The last lines, in their order.
+fn last<'a>(lines: impl DoubleEndedIterator<Item = &'a str>, most: usize) -> Vec<String> {
+    let mut last: Vec<String> = lines.rev().take(most).map(str::to_owned).collect();
+    last.reverse();
+    last
 }
 
 /// Waits until the end of the program is in the log, which the supervisor writes after the last line.
@@ -74,30 +93,44 @@ fn awaits_end(log: &str) -> bool {
         let (_time, rest) = line.split_once(' ')?;
         rest.strip_prefix("tenantd ")
     });
-    let last = marks.next_back();
+    marks.next_back().is_none_or(is_start)
+}
+
+/// Whether a mark tells of the start of a program or of a command before it.
+fn is_start(mark: &str) -> bool {
     let started = [
         "program started",
         "init command started",
         "before command started",
     ];
-    last.is_none_or(|mark| {
-        let mark = mark.trim_start();
-        started.iter().any(|started| mark.starts_with(started))
-    })
+    let mark = mark.trim_start();
+    started.iter().any(|started| mark.starts_with(started))
 }
 
-fn in_files(folder: &Path, tenant: &TenantName) -> Option<String> {
+fn in_files(folder: &Path, tenant: &TenantName, most: usize) -> Vec<String> {
     let generations = [format!("{tenant}.log"), format!("{tenant}.log.1")];
-    generations.iter().find_map(|name| {
+    let found = generations.iter().find_map(|name| {
         // A file that is missing or may not be read has no lines.
         let text = end_of(&folder.join(name)).ok()?;
-        let mut lines = text.lines().filter_map(|line| {
-            let (_time, rest) = line.split_once(' ')?;
-            rest.strip_prefix("stderr ")
-        });
-        let line = lines.rfind(|line| !line.trim().is_empty());
-        line.map(str::to_owned)
-    })
+        Some(of_last_launch(&text, most)).filter(|lines| !lines.is_empty())
+    });
+    found.unwrap_or_default()
+}
+
+/// The last lines of standard error since the last start. If there are none, the very last one.
+fn of_last_launch(log: &str, most: usize) -> Vec<String> {
+    let lines = log.lines().filter_map(|line| line.split_once(' '));
+    let lines: Vec<&str> = lines.map(|(_time, rest)| rest).collect();
+    let is_mark = |rest: &&str| rest.strip_prefix("tenantd ").is_some_and(is_start);
+    let begun = lines.iter().rposition(is_mark).unwrap_or_default();
+    let written = |lines: &[&str], most| {
+        let lines = lines.iter().filter_map(|rest| rest.strip_prefix("stderr "));
+        last(lines.filter(|line| !line.trim().is_empty()), most)
+    };
+    match written(&lines[begun..], most) {
+        none if none.is_empty() => written(&lines, 1),
+        lines => lines,
+    }
 }
 
 fn end_of(path: &PathBuf) -> io::Result<String> {
@@ -122,7 +155,7 @@ mod tests {
     fn the_last_line_of_standard_error_is_found() {
         let folder = tempfile::tempdir().unwrap();
         let tenant = "acme".parse().unwrap();
-        let last = || in_files(folder.path(), &tenant);
+        let last = || in_files(folder.path(), &tenant, 1).pop();
         assert_eq!(last(), None);
         let time = "2026-11-22T18:00:00.500000Z";
         let older = format!("{time} stderr of an earlier day\n");
@@ -136,6 +169,18 @@ mod tests {
         );
         std::fs::write(&log, text).unwrap();
         assert_eq!(last().as_deref(), Some("no licence"));
+    }
+
+    #[test]
+    fn the_last_lines_are_those_of_the_last_launch() {
+        let started = "t tenantd program started, pid 5\n";
+        let first = format!("{started}t stderr a\nt stderr b\nt tenantd program exited\n");
+        let second = format!("{first}{started}t stderr c\nt stdout x\nt stderr d\nt stderr e\n");
+        assert_eq!(of_last_launch(&second, 2), ["d", "e"]);
+        assert_eq!(of_last_launch(&second, 10), ["c", "d", "e"]);
+        // The last launch wrote nothing.
+        assert_eq!(of_last_launch(&format!("{first}{started}"), 10), ["b"]);
+        assert_eq!(of_last_launch("t stdout x\n", 10), [""; 0]);
     }
 
     #[test]

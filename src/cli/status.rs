@@ -14,7 +14,7 @@ use rustix::termios::tcgetwinsize;
 
 use self::table::{Known, Lines, is_given_up};
 use self::view::View;
-use super::last_line::last_line;
+use super::last_line::last_lines;
 use super::{End, learned, outcome, select};
 use tenantd_api::client::ClientError;
 use tenantd_api::client::pattern::Pattern;
@@ -26,6 +26,9 @@ pub(super) use self::table::{or_dash, table, want};
 
 /// For how many tenants the last line of standard error is looked up.
 const LAST_LINES_MAX: usize = 20;
+
+/// How many last lines of standard error are shown of a tenant that is shown alone.
+const LAST_LINES_OF_ONE: usize = 5;
 
 /// How many tenants a table has that is not worth a hint how to shorten it.
 const SHORT: usize = 20;
@@ -70,13 +73,15 @@ pub(super) fn show(
         is_ended || table::has_failed_before(t)
     };
     let failed = shown.tenants.iter().filter(is_failed).take(LAST_LINES_MAX);
-    let last_lines: BTreeMap<TenantName, String> = failed
+    let most = match shown.tenants.len() {
+        1 => LAST_LINES_OF_ONE,
+        _ => 1,
+    };
+    let last_lines: BTreeMap<TenantName, Vec<String>> = failed
         .filter(|tenant| outcome::has_run(tenant))
-        .filter_map(|t| {
-            Some((
-                t.name.clone(),
-                last_line(&status.app, &t.name, status.logs)?,
-            ))
+        .map(|t| {
+            let lines = last_lines(&status.app, &t.name, status.logs, most);
+            (t.name.clone(), lines)
         })
         .collect();
     let known = Known {

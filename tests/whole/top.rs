@@ -15,7 +15,7 @@ use crate::support::place::{self, folder, script};
 const APP: &str = r#"
 case "$1" in
     globex) while :; do :; done ;;
-    initech) echo "the licence has expired" >&2; exit 3 ;;
+    initech) echo "it reads the licence" >&2; echo "the licence has expired" >&2; exit 3 ;;
 esac
 echo "serving $1"
 exec sleep 1000000
@@ -119,6 +119,7 @@ fn the_table_shows_what_tenants_use_and_keys_act_on_them() {
     // Why a tenant failed, as `status` says it.
     tmux.press(&["End", "w"]);
     let why = tmux.shows("the licence has expired");
+    assert!(why.contains("it reads the licence"), "{why}");
     assert!(why.contains("WHY") && why.contains("NEXT"), "{why}");
     tmux.press(&["Escape", "?"]);
     tmux.shows("follow its log, until Ctrl-C");
@@ -130,6 +131,24 @@ fn the_table_shows_what_tenants_use_and_keys_act_on_them() {
     tmux.shows("> globex");
     tmux.press(&["q"]);
     assert_eq!(tmux.ended(), Some(0));
+    daemon.end();
+}
+
+/// Of all tenants one line is shown of each.
+#[test]
+fn the_status_of_one_tenant_shows_the_last_lines_of_its_last_launch() {
+    let daemon = start();
+    let lines = |said: String| -> Vec<String> {
+        let lines = said
+            .lines()
+            .filter_map(|line| line.trim_start().strip_prefix("STDERR "));
+        lines.map(str::to_owned).collect()
+    };
+    let all = lines(daemon.tell(&["status"]).expect(1));
+    assert_eq!(all, ["the licence has expired"]);
+    daemon.tell(&["start", "initech"]).expect(1);
+    let one = lines(daemon.tell(&["status", "initech"]).expect(1));
+    assert_eq!(one, ["it reads the licence", "the licence has expired"]);
     daemon.end();
 }
 

@@ -107,8 +107,9 @@ pub(super) const STATUS: &str = "EXAMPLES
   tenantd status --watch
 
 A tenant is as wanted if it is up and ready, or down, and no live change was refused. For
-others, further lines say WHY, the last line of STDERR, and what to type NEXT. The last line
-counts the named tenants. A terminal that is too narrow shows fewer columns; a pipe gets all.
+others, further lines say WHY, the last line of STDERR (of a tenant that is shown alone, five
+of its last launch), and what to type NEXT. The last line of the output counts the named
+tenants. A terminal that is too narrow shows fewer columns; a pipe gets all.
 
 COLUMNS
   WANT      what an operator or `autostart` wants: up or down. `(permanent)` also holds after a

@@ -39,8 +39,8 @@ pub(in crate::cli) enum Lines {
 /// What is known of tenants besides their status.
 #[derive(Debug, Default)]
 pub(in crate::cli) struct Known {
-    /// The last line of standard error.
-    pub(in crate::cli) last_lines: BTreeMap<TenantName, String>,
+    /// The last lines of standard error.
+    pub(in crate::cli) last_lines: BTreeMap<TenantName, Vec<String>>,
     /// The folders that `learn` saw the program write to, and that the tenant does not have for itself.
     pub(in crate::cli) missing: BTreeMap<TenantName, Vec<String>>,
 }
@@ -103,7 +103,7 @@ pub(in crate::cli) fn write(
         let Lines::All(known) = below else {
             continue;
         };
-        if let Some(line) = known.last_lines.get(&tenant.name) {
+        for line in known.last_lines.get(&tenant.name).into_iter().flatten() {
             writeln!(out, "  STDERR {line}")?;
         }
         write_killed(out, status, tenant, now)?;

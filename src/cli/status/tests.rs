@@ -52,9 +52,9 @@ fn written(status: &AppStatus, view: &View, width: Option<usize>) -> String {
     let now = "2026-11-22T10:00:00Z".parse().unwrap();
     let mut shown = Vec::new();
     let mut out = anstream::StripStream::new(&mut shown);
-    let line = "cannot bind port 80".to_owned();
+    let lines = vec!["cannot bind port 80".to_owned()];
     let known = Known {
-        last_lines: [(status.tenants[1].name.clone(), line)].into(),
+        last_lines: [(status.tenants[1].name.clone(), lines)].into(),
         ..Known::default()
     };
     write(&mut out, status, view, now, width, known).unwrap();
