@@ -36,6 +36,10 @@ const LEFT: usize = 3;
 /// What is between two columns.
 const GAP: &str = "  ";
 
+/// The most lines of a message, on screens of at least this height.
+const MESSAGE_LINES: usize = 3;
+const ROOMY: usize = 12;
+
 /// The keys, in the last line.
 const HINTS: &str = "s start  x stop  r restart  l log  w why  / filter  o sort  ? keys  q quit";
 
@@ -118,13 +122,27 @@ pub(super) fn draw(board: &Board, now: Timestamp, screen: Screen) -> Vec<Line> {
     };
     lines.extend(body.into_iter().take(room));
     lines.resize(room + 1, line(String::new(), Style::Plain));
-    lines.push(message(board));
+    let message = wrapped(message(board), screen);
+    lines.truncate((room + 2).saturating_sub(message.len()));
+    lines.extend(message);
     lines.push(line(hints(board), Style::Faint));
     lines.truncate(screen.height);
     for line in &mut lines {
         line.text = clip(&line.text, screen.width, screen.is_unicode);
     }
     lines
+}
+
+/// A message in as many lines as it needs, if the screen is not a small one. They cover the table.
+fn wrapped(message: Line, screen: Screen) -> Vec<Line> {
+    if message.text.is_empty() || screen.height < ROOMY {
+        return vec![message];
+    }
+    let parts = textwrap::wrap(&message.text, screen.width.max(1));
+    let parts = parts.into_iter().take(MESSAGE_LINES);
+    parts
+        .map(|part| line(part.into_owned(), message.style))
+        .collect()
 }
 
 fn line(text: String, style: Style) -> Line {

@@ -176,7 +176,7 @@ impl Live {
             Ok(Watched::Snapshot(snapshot)) => self.board.begin(watch::status_of(snapshot)),
             Ok(Watched::Event(event)) => self.board.apply(*event),
             Ok(Watched::Request(_)) => {}
-            Err(error) => self.board.lose(short(&error.to_string())),
+            Err(error) => self.board.lose(with_cause(error)),
         }
     }
 
@@ -261,7 +261,7 @@ impl Live {
                 Some(Answer::Refused { reason }) => (format!("{tenant}: refused: {reason}"), true),
                 None => (format!("{tenant}: no answer"), true),
             },
-            Ok(Err(error)) => (error.to_string(), true),
+            Ok(Err(error)) => (with_cause(error), true),
             Err(_) => (format!("{tenant}: the supervisor does not answer"), true),
         };
         self.board.say(short(&text), is_bad);
@@ -376,6 +376,10 @@ async fn typed(stdin: &AsyncFd<Stdin>) -> io::Result<Vec<u8>> {
             Err(errno) => return Err(errno.into()),
         }
     }
+}
+
+fn with_cause(error: ClientError) -> String {
+    short(&format!("{:#}", anyhow::Error::from(error)))
 }
 
 /// A message in one line that a terminal does not obey.

@@ -142,6 +142,19 @@ fn what_is_asked_and_what_is_wrong_is_below_the_table() {
 }
 
 #[test]
+fn a_long_message_is_shown_whole_where_there_is_room() {
+    let mut board = board(100);
+    board.lose(format!("lost: {} the end", "word ".repeat(25).trim_end()));
+    let lines = screen(&mut board, 80, 12, true);
+    assert!(lines[8].text.starts_with("  shop-0"), "{lines:?}");
+    assert!(lines[9].text.starts_with("lost: word"), "{lines:?}");
+    assert!(lines[10].text.ends_with("the end"), "{lines:?}");
+    assert!(lines[11].text.starts_with("s start"), "{lines:?}");
+    let small = screen(&mut board, 80, 8, true);
+    assert!(small[6].text.ends_with('…') && small[5].text.starts_with("  shop"));
+}
+
+#[test]
 fn the_memory_that_is_shown_has_its_name() {
     let board = board(3);
     assert_eq!(header(&board.shown())[4], "MEM");
