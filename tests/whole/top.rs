@@ -116,6 +116,15 @@ fn the_table_shows_what_tenants_use_and_keys_act_on_them() {
     tmux.press(&["r", "y"]);
     daemon.until_tenant("acme", |it| it.is_as_wanted() && it.pid != before);
 
+    tmux.press(&["p", "y"]);
+    tmux.until("acme is paused", |screen| {
+        cells(screen, "acme")[1] == "paused"
+    });
+    assert!(daemon.tenant("acme").paused);
+    tmux.press(&["p"]);
+    tmux.until("acme continues", |screen| cells(screen, "acme")[1] == "up");
+    assert!(!daemon.tenant("acme").paused);
+
     // Why a tenant failed, as `status` says it.
     tmux.press(&["End", "w"]);
     let why = tmux.shows("the licence has expired");

@@ -46,7 +46,8 @@ supervisor ends, the table stays, marked NOT CURRENT, until another one answers.
 
 KEYS
   up, down, k, j    choose a tenant, as PageUp, PageDown, Home and End do; Escape: none
-  s, x, r           start, stop or restart it; stop and restart ask before
+  s, x, r, p        start, stop, restart, pause it or let it continue; what interrupts it is
+                    asked before
   l                 follow its log, until Ctrl-C
   w, Enter          show why it is in its state, its last error and what to type
   /, f              show only tenants with a text in their name; only those not as wanted

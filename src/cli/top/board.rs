@@ -5,9 +5,10 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::order::Column;
+use super::request::Request;
 use super::usage::{Reading, Usage};
 use tenantd_api::wire::watch::{EventKind, TenantEvent};
-use tenantd_api::wire::{AppStatus, TenantStatus, Verb};
+use tenantd_api::wire::{AppStatus, StateWord, TenantStatus};
 use tenantd_core::name::TenantName;
 
 /// The lines of the screen that are not for tenants: two above, two below.
@@ -55,7 +56,7 @@ pub(super) enum Mode {
     /// The filter is typed. It was this before.
     Filter(String),
     /// This is to be confirmed.
-    Confirm(Verb, TenantName),
+    Confirm(Request, TenantName),
     /// A text is shown, from this line on.
     Text(Vec<String>, usize),
 }
@@ -150,7 +151,7 @@ impl Board {
     fn is_shown(&self, tenant: &TenantStatus) -> bool {
         let is_found = self.filter.is_empty()
             || tenant.name.as_str().contains(&self.filter)
-            || tenant.state_word() == self.filter;
+            || state(tenant) == self.filter;
         is_found && !(self.only_bad && tenant.is_as_wanted())
     }
 
@@ -169,6 +170,25 @@ impl Board {
         if self.chosen.is_some() {
             let least = (self.at + 1).saturating_sub(self.page);
             self.first = self.first.clamp(least, self.at);
+        }
+    }
+
+    /// Whether the chosen tenant is paused.
+    pub(super) fn is_paused(&self) -> bool {
+        let chosen = self.chosen.as_ref();
+        let mut tenants = self.status.tenants.iter();
+        tenants.any(|tenant| Some(&tenant.name) == chosen && tenant.paused)
+    }
+
+    /// A request was accepted. The answer to a pause is that it is done.
+    pub(super) fn carried_out(&mut self, request: Request, name: &TenantName) {
+        let mut tenants = self.status.tenants.iter_mut();
+        if let Some(tenant) = tenants.find(|tenant| tenant.name == *name) {
+            match request {
+                Request::Act(_) => {}
+                Request::Pause => tenant.paused = true,
+                Request::Resume => tenant.paused = false,
+            }
         }
     }
 
@@ -192,6 +212,14 @@ impl Board {
     pub(super) fn choose_none(&mut self) {
         self.chosen = None;
         self.first = 0;
+    }
+}
+
+/// The state of a tenant in a word. One that is up may be paused.
+pub(super) fn state(tenant: &TenantStatus) -> &'static str {
+    match tenant.paused {
+        true if tenant.state == StateWord::Up => "paused",
+        _ => tenant.state_word(),
     }
 }
 

@@ -2,13 +2,13 @@
 
 use jiff::Timestamp;
 
-use super::board::{Board, Mode};
+use super::board::{Board, Mode, state};
 use super::units::{bytes, chart, percent};
 use super::usage::Usage;
 use crate::cli::outcome;
 use crate::cli::status::table::length;
 use crate::cli::status::{or_dash, summary};
-use tenantd_api::wire::{StateWord, TenantStatus, Verb};
+use tenantd_api::wire::{StateWord, TenantStatus};
 
 /// The columns but the last, from left to right.
 const COLUMNS: [&str; 9] = [
@@ -41,7 +41,7 @@ const MESSAGE_LINES: usize = 3;
 const ROOMY: usize = 12;
 
 /// The keys, in the last line.
-const HINTS: &str = "s start  x stop  r restart  l log  w why  / filter  o sort  ? keys  q quit";
+const HINTS: &str = "s start  x stop  r restart  p pause  l log  w why  / filter  ? keys  q quit";
 
 /// How a terminal shows a line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -93,7 +93,7 @@ pub(super) fn cells(tenant: &TenantStatus, usage: &Usage, now: Timestamp) -> [St
     let is_up = tenant.state == StateWord::Up;
     [
         tenant.name.to_string(),
-        tenant.state_word().to_owned(),
+        state(tenant).to_owned(),
         or_dash(tenant.ready.map(|ready| if ready { "yes" } else { "no" })),
         or_dash(usage.cpu.map(percent)),
         or_dash(usage.memory.map(bytes)),
@@ -177,14 +177,13 @@ fn title(board: &Board) -> String {
 /// The line above the last one: what is asked, what was done, or what is wrong.
 fn message(board: &Board) -> Line {
     match (&board.mode, &board.said, &board.lost) {
-        (Mode::Confirm(Verb::Stop, tenant), _, _) => line(
-            format!("stop {tenant}? y: yes, other keys: no"),
-            Style::Head,
-        ),
-        (Mode::Confirm(_, tenant), _, _) => line(
-            format!("restart {tenant}? y: yes, other keys: no"),
-            Style::Head,
-        ),
+        (Mode::Confirm(request, tenant), _, _) => {
+            let what = request.word();
+            line(
+                format!("{what} {tenant}? y: yes, other keys: no"),
+                Style::Head,
+            )
+        }
         (Mode::Filter(_), _, _) => line(format!("filter: {}_", board.filter), Style::Head),
         (Mode::Table | Mode::Text(..), Some(said), _) => match said.is_bad {
             true => line(said.text.clone(), Style::Bad),

@@ -15,7 +15,7 @@ use signal_hook::consts::{SIGCONT, SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGTSTP, SI
 use signal_hook::low_level::emulate_default_handler;
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::time::{Instant, sleep_until};
 
 use super::board::Board;
 use super::feed::Feed;
@@ -31,7 +31,6 @@ use crate::cli::{End, select, status, watch};
 use tenantd_api::client::survey::{PATIENCE, ask};
 use tenantd_api::client::watch::Watched;
 use tenantd_api::client::{ClientError, Connection};
-use tenantd_api::wire::{Answer, Verb};
 use tenantd_core::name::{AppName, TenantName};
 
 /// How long events are collected before they are drawn.
@@ -225,8 +224,12 @@ impl Live {
                     self.terminal.forget();
                     None
                 }
-                Some(Action::Act(verb, tenant)) => {
-                    self.act(verb, &tenant).await;
+                Some(Action::Act(order, tenant)) => {
+                    let (text, is_bad) = order.carry_out(&self.app, &tenant).await;
+                    if !is_bad {
+                        self.board.carried_out(order, &tenant);
+                    }
+                    self.board.say(short(&text), is_bad);
                     None
                 }
                 Some(Action::Why(tenant)) => {
@@ -240,31 +243,6 @@ impl Live {
             }
         }
         Ok(None)
-    }
-
-    /// Sends a request. The events that follow show what becomes of it.
-    async fn act(&mut self, verb: Verb, tenant: &TenantName) {
-        let names = std::slice::from_ref(tenant);
-        let asked = async {
-            let mut connection = Connection::open(&self.app).await?;
-            connection.act(verb, names, false).await
-        };
-        let word = match verb {
-            Verb::Start => "start",
-            Verb::Stop => "stop",
-            Verb::Restart => "restart",
-        };
-        let (text, is_bad) = match timeout(PATIENCE, asked).await {
-            Ok(Ok(answers)) => match answers.into_iter().next().map(|it| it.answer) {
-                Some(Answer::Accepted) => (format!("{tenant}: {word} requested"), false),
-                Some(Answer::AlreadySo) => (format!("{tenant}: nothing to {word}"), false),
-                Some(Answer::Refused { reason }) => (format!("{tenant}: refused: {reason}"), true),
-                None => (format!("{tenant}: no answer"), true),
-            },
-            Ok(Err(error)) => (with_cause(error), true),
-            Err(_) => (format!("{tenant}: the supervisor does not answer"), true),
-        };
-        self.board.say(short(&text), is_bad);
     }
 
     /// Shows what `status` says of the tenant.
@@ -378,7 +356,7 @@ async fn typed(stdin: &AsyncFd<Stdin>) -> io::Result<Vec<u8>> {
     }
 }
 
-fn with_cause(error: ClientError) -> String {
+pub(super) fn with_cause(error: ClientError) -> String {
     short(&format!("{:#}", anyhow::Error::from(error)))
 }
 

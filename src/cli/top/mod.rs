@@ -12,6 +12,7 @@ mod live;
 mod once;
 pub(in crate::cli) mod order;
 mod read;
+mod request;
 mod signals;
 mod terminal;
 mod typed;

@@ -2,6 +2,7 @@
 
 use super::board::{Board, Mode};
 use super::keys::Key;
+use super::request::Request;
 use tenantd_api::wire::Verb;
 use tenantd_core::name::TenantName;
 
@@ -12,7 +13,7 @@ pub(super) enum Action {
     /// Draw everything again.
     Redraw,
     /// Send this request.
-    Act(Verb, TenantName),
+    Act(Request, TenantName),
     /// Follow the log of the tenant.
     Logs(TenantName),
     /// Ask why the tenant is in its state.
@@ -26,6 +27,7 @@ Escape            choose none, and show the beginning
 s                 start the chosen tenant
 x                 stop it, after y
 r                 restart it, after y
+p                 pause it, after y; let it continue
 l                 follow its log, until Ctrl-C
 w, Enter          show why it is in its state, its last error and what to type
 /                 show only tenants with a text in their name, or in a state
@@ -53,7 +55,7 @@ impl Board {
         match self.mode.clone() {
             Mode::Table => self.in_table(key),
             Mode::Filter(before) => self.in_filter(key, before),
-            Mode::Confirm(verb, tenant) => self.confirmed(key, (verb, tenant)),
+            Mode::Confirm(request, tenant) => self.confirmed(key, (request, tenant)),
             Mode::Text(lines, first) => self.in_text(key, lines, first),
         }
     }
@@ -76,15 +78,26 @@ impl Board {
             Key::Char('i') => self.is_inverted = !self.is_inverted,
             Key::Char('?' | 'h') => self.show(KEYS.lines().map(str::to_owned).collect()),
             Key::Char('q') => return Some(Action::Quit),
-            Key::Char('s') => return Some(Action::Act(Verb::Start, self.chosen()?)),
-            Key::Char('x') => self.mode = Mode::Confirm(Verb::Stop, self.chosen()?),
-            Key::Char('r') => self.mode = Mode::Confirm(Verb::Restart, self.chosen()?),
+            Key::Char('s') => {
+                return Some(Action::Act(Request::Act(Verb::Start), self.chosen()?));
+            }
+            Key::Char('x') => self.confirm(Request::Act(Verb::Stop))?,
+            Key::Char('r') => self.confirm(Request::Act(Verb::Restart))?,
+            Key::Char('p') if self.is_paused() => {
+                return Some(Action::Act(Request::Resume, self.chosen()?));
+            }
+            Key::Char('p') => self.confirm(Request::Pause)?,
             Key::Char('l') => return Some(Action::Logs(self.chosen()?)),
             Key::Char('w') | Key::Enter => return Some(Action::Why(self.chosen()?)),
             Key::Char(_) => self.say("no such key: ? shows all".to_owned(), true),
             Key::Backspace | Key::Redraw => {}
         }
         None
+    }
+
+    fn confirm(&mut self, request: Request) -> Option<()> {
+        self.mode = Mode::Confirm(request, self.chosen()?);
+        Some(())
     }
 
     fn last(&mut self) {
@@ -130,10 +143,11 @@ impl Board {
         None
     }
 
-    fn confirmed(&mut self, key: Key, (verb, tenant): (Verb, TenantName)) -> Option<Action> {
+    fn confirmed(&mut self, key: Key, asked: (Request, TenantName)) -> Option<Action> {
+        let (request, tenant) = asked;
         self.mode = Mode::Table;
         if matches!(key, Key::Char('y' | 'Y')) {
-            return Some(Action::Act(verb, tenant));
+            return Some(Action::Act(request, tenant));
         }
         self.say(format!("{tenant}: nothing was done"), false);
         None

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::*;
 use crate::cli::top::keys::Key;
 use crate::cli::top::typed::Action;
-use tenantd_api::wire::{LogPlace, NetworkState, StateWord, Tracking};
+use tenantd_api::wire::{LogPlace, NetworkState, Tracking, Verb};
 use tenantd_host::counters::{CgroupCounters, Counters, LinkCounters};
 
 /// A board with so many tenants. The first one has failed, and each uses more than the one before it.
@@ -157,7 +157,7 @@ fn what_acts_on_a_tenant_needs_a_chosen_one_and_stop_and_restart_a_yes() {
     }
     press(&mut board, "↓");
     let name: TenantName = "shop-003".parse().unwrap();
-    let act = |verb| Some(Action::Act(verb, name.clone()));
+    let act = |verb| Some(Action::Act(Request::Act(verb), name.clone()));
     assert_eq!(press(&mut board, "s"), act(Verb::Start));
     for (key, verb) in [("x", Verb::Stop), ("r", Verb::Restart)] {
         assert_eq!(press(&mut board, key), None);
@@ -171,6 +171,12 @@ fn what_acts_on_a_tenant_needs_a_chosen_one_and_stop_and_restart_a_yes() {
         // Not a second time.
         assert_eq!(press(&mut board, "y"), None);
     }
+    let pause = Some(Action::Act(Request::Pause, name.clone()));
+    assert_eq!(press(&mut board, "p"), None);
+    assert_eq!(press(&mut board, "y"), pause);
+    board.carried_out(Request::Pause, &name);
+    let resume = Some(Action::Act(Request::Resume, name.clone()));
+    assert_eq!(press(&mut board, "p"), resume, "it interrupts nothing");
     assert_eq!(press(&mut board, "l"), Some(Action::Logs(name.clone())));
     assert_eq!(press(&mut board, "\n"), Some(Action::Why(name.clone())));
     assert_eq!(press(&mut board, "q"), Some(Action::Quit));

@@ -39,7 +39,7 @@ fn three_tenants_on_80_columns() {
 
 
 
-    s start  x stop  r restart  l log  w why  / filter  o sort  ? keys  q quit
+    s start  x stop  r restart  p pause  l log  w why  / filter  ? keys  q quit
     ");
     let styles: Vec<Style> = lines.iter().map(|line| line.style).collect();
     let [head, plain] = [Style::Head, Style::Plain];
@@ -62,7 +62,7 @@ fn a_wider_terminal_shows_all_columns() {
       shop-001  up      yes      0.5  1.0M   350    44K         1   2d 7h                                          ▁▁▁▁▁▁▁▁▁
       shop-000  failed  -          -     -     -      -         0       -
 
-    s start  x stop  r restart  l log  w why  / filter  o sort  ? keys  q quit
+    s start  x stop  r restart  p pause  l log  w why  / filter  ? keys  q quit
     ");
 }
 
@@ -75,7 +75,7 @@ fn narrow_terminals_show_fewer_columns() {
       shop-001  up        0.5  1.0M   350    44K
       shop-000  failed      -     -     -      -
 
-    s start  x stop  r restart  l log  w why  / filte~
+    s start  x stop  r restart  p pause  l log  w why~
     ");
     insta::assert_snapshot!(text(&screen(&mut board(3), 24, 7, false)), @r"
     wiki: 3 tenants: 2 up, ~
@@ -108,7 +108,7 @@ fn a_thousand_tenants_are_scrolled() {
       shop-994  up     yes    497.0  994M  340K    43M         0   2d 7h   ▂▄▅▁▅▇█▁█
     > shop-993  up     yes    496.5  993M  339K    43M         6   2d 7h   ▂▄▅▁▅▇█▁█
 
-    s start  x stop  r restart  l log  w why  / filter  o sort  ? keys  q quit
+    s start  x stop  r restart  p pause  l log  w why  / filter  ? keys  q quit
     ");
 }
 
