@@ -42,12 +42,14 @@ fn is_up(tenant: &TenantStatus) -> bool {
     tenant.state == StateWord::Up && tenant.ready == Some(true)
 }
 
-/// The status without the times that are computed from two clocks and may differ by a little.
+/// The status without the times that are computed from two clocks and may differ by a little, and without the link:
+/// the next supervisor removes that of a tenant that is not running.
 fn seen(tenant: &TenantStatus) -> TenantStatus {
     let second = |at: jiff::Timestamp| at.round(jiff::Unit::Minute).unwrap();
     TenantStatus {
         since: second(tenant.since),
         until: tenant.until.map(second),
+        link: None,
         ..tenant.clone()
     }
 }
