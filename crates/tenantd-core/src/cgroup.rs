@@ -214,7 +214,7 @@ fn percent(value: &str) -> String {
 pub fn is_same(key: &GroupKey, planned: &str, found: &str, page: u64) -> bool {
     let found = found.trim_end();
     let bytes = |text: &str| text.parse::<u64>().ok().map(|bytes| bytes / page.max(1));
-    let is_size = matches!(key.controller, "memory" | "hugetlb");
+    let is_size = matches!(key.controller, "memory" | "hugetlb") && key.name != "memory.group_kill";
     if planned == found {
         return true;
     }
@@ -273,6 +273,8 @@ mod tests {
         assert!(same("memory.max", "5000", "4096\n"));
         assert!(!same("memory.max", "8192", "4096\n"));
         assert!(!same("memory.max", "4096", "max\n"));
+        assert!(!same("memory.group_kill", "1", "0\n"));
+        assert!(same("memory.group_kill", "1", "1\n"));
         assert!(same("cpu.cpus", "1,0", "0-1\n"));
         assert!(!same("cpu.cpus", "0", "0-1\n"));
         assert!(same("pids.max", "7", "7\n"));
