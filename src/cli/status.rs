@@ -1,6 +1,8 @@
 //! `status`: a table for people, JSON for programs, and an exit code for both.
 
 mod host;
+mod json;
+mod limits;
 mod program;
 pub(super) mod table;
 pub(super) mod view;
@@ -50,7 +52,7 @@ pub(super) fn status(
     let status = select::chosen(status, names)?;
     let mut out = anstream::stdout().lock();
     if json {
-        let shown = view.of(&status);
+        let shown = json::Whole::new(view.of(&status), !names.is_empty());
         serde_json::to_writer_pretty(&mut out, &shown).map_err(io::Error::from)?;
         writeln!(out)?;
     } else {
@@ -87,6 +89,12 @@ pub(super) fn show(
     let known = Known {
         last_lines,
         missing: missing(&shown),
+        bounds: match shown.tenants.as_slice() {
+            [one] => limits::of(one).map(|it| (one.name.clone(), it)),
+            _ => None,
+        }
+        .into_iter()
+        .collect(),
     };
     write(out, status, view, now, width(), known)
 }

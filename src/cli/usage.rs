@@ -3,7 +3,7 @@
 mod csv;
 mod html;
 mod table;
-mod units;
+pub(super) mod units;
 
 use std::collections::BTreeMap;
 use std::io::{self, Write};

@@ -151,8 +151,15 @@ fn examine(app: &AppName, what: &Verify) -> anyhow::Result<Found> {
             repair: Repair::default(),
         });
     }
-    let shared = verify::shared(&plan.network, &firewall)
-        .with_context(|| format!("{app}: cannot verify what all tenants share"))?;
+    let shared = || {
+        let mut shared = verify::shared(&plan.network, &firewall)?;
+        if let Some(pid) = running.iter().find_map(|it| it.pid) {
+            shared.extend(verify::total(&plan.control.total, pid)?);
+        }
+        std::io::Result::Ok(shared)
+    };
+    let shared =
+        shared().with_context(|| format!("{app}: cannot verify what all tenants share"))?;
     Ok(Found {
         shared,
         repair: Repair::default(),

@@ -148,3 +148,52 @@ fn a_tenant_whose_limit_cannot_be_set_is_not_started() {
     assert_eq!(daemon.tenant("globex").pid, before);
     daemon.end();
 }
+
+#[test]
+fn status_and_verify_tell_the_limits_of_a_tenant() {
+    let text = manifest(
+        "hugetlb = { 2MB = \"64 MiB\" }",
+        "hugetlb = { 2MB = \"1 GiB\" }",
+        "",
+    );
+    let daemon = Daemon::start_settled(&text);
+    let said = daemon.tell(&["status", "acme"]).expect(0);
+    assert!(said.contains("\n  HUGETLB hugetlb 2MB 64 MiB\n"), "{said}");
+    assert!(said.contains(" used\n"), "{said}");
+    if !controllers().split_whitespace().any(|it| it == "memory") {
+        let line = said.lines().find(|it| it.starts_with("  NOT COUNTED "));
+        assert!(line.is_some_and(|it| it.contains("memory")), "{said}");
+    }
+    let said = daemon.tell(&["status"]).expect(0);
+    assert!(!said.contains("HUGETLB"), "{said}");
+    let json = |words: &[&str]| -> serde_json::Value {
+        let all: serde_json::Value = serde_json::from_str(&daemon.tell(words).expect(0)).unwrap();
+        all["tenants"][0]["usage"].clone()
+    };
+    let usage = json(&["status", "acme", "--json"]);
+    assert_eq!(usage["limits"]["hugetlb 2MB"], "64 MiB", "{usage}");
+    assert!(usage["cpu_usec"].as_u64().unwrap() > 0, "{usage}");
+    assert!(json(&["status", "--json"]).is_null());
+    // What another program writes is found and mended, of a tenant and of all together.
+    let acme = leaf(&daemon, "acme");
+    let all = acme.parent().unwrap().to_owned();
+    assert_eq!(
+        daemon.tell(&["verify"]).expect(0),
+        "2 tenants verified: all is as planned\n"
+    );
+    fs::write(acme.join("hugetlb.2MB.max"), "max").unwrap();
+    fs::write(all.join("hugetlb.2MB.max"), "0").unwrap();
+    let said = daemon.tell(&["verify"]).expect(1);
+    for line in [
+        "acme: limit: planned hugetlb 2MB 64 MiB; found unlimited".to_owned(),
+        format!("{}: limit: planned hugetlb 2MB 1 GiB; found 0", daemon.app),
+    ] {
+        assert!(said.lines().any(|it| it == line), "{line}: {said}");
+    }
+    daemon.tell(&["verify", "--repair"]).expect(0);
+    assert_eq!(
+        (huge(&acme), huge(&all)),
+        ("67108864".to_owned(), "1073741824".to_owned())
+    );
+    daemon.end();
+}

@@ -4,6 +4,7 @@
 //! namespace, and in its mount namespace. A tenant influences none of it but its own addresses, if it runs as root.
 
 mod firewall;
+mod limits;
 mod mounts;
 mod network;
 mod process;
@@ -11,6 +12,7 @@ mod uplink;
 
 use std::io;
 
+use tenantd_core::cgroup::GroupLimits;
 use tenantd_core::plan::model::{LinkPlan, NetworkPlan, TenantPlan};
 
 pub use firewall::FirewallFound;
@@ -100,6 +102,14 @@ pub fn of_firewall(link: &LinkPlan, found: &FirewallFound) -> io::Result<Vec<Dri
     firewall::verify(link, found)
 }
 
+/// What of the limits of all tenants together is not as planned. `pid` is the first process of one of them.
+///
+/// # Errors
+/// What cannot be read.
+pub fn total(limits: &GroupLimits, pid: u32) -> io::Result<Vec<Drift>> {
+    limits::total(limits, pid)
+}
+
 /// What of a tenant is not as planned. `pid` is the first process of its program. Needs root. Blocks, also if a file
 /// system of the host hangs.
 ///
@@ -112,6 +122,7 @@ pub fn verify(
     found: &FirewallFound,
 ) -> io::Result<Vec<Drift>> {
     let mut drifts = process::verify(tenant, pid)?;
+    drifts.extend(limits::verify(&tenant.launch.group, pid)?);
     drifts.extend(network::verify(network, &tenant.link, pid)?);
     drifts.extend(of_firewall(&tenant.link, found)?);
     drifts.extend(mounts::verify(tenant, pid)?);

@@ -122,6 +122,10 @@ COLUMNS
   PROGRAM   current: it runs the file on disk; older: that file was replaced after the start, as
             by an upgrade of its package, and `tenantd restart` runs the new one
 
+A tenant that is shown alone has lines MEMORY, CPU, PIDS and IO with what it uses and has used since
+its cgroup was made, its limits as the kernel has them, and how often one was reached. NOT COUNTED
+says what the host cannot tell, and why. With --json and NAME, `usage` has the same.
+
 --sort: by name; by state, those that need an operator first; by restarts, the most first; by
 since, the last change first; by address. Patterns: * is any text, ? one character.
 

@@ -7,11 +7,12 @@ use anstyle::{AnsiColor, Style};
 use comfy_table::{CellAlignment, ContentArrangement, Row, Table};
 use jiff::Timestamp;
 
-use super::{host, program};
+use super::{host, limits, program};
 use crate::cli::typed;
 use tenantd_api::wire::{AppStatus, LogPlace, Program, StateWord, TenantStatus, Tracking};
 use tenantd_core::name::TenantName;
 use tenantd_core::stage::{Failure, Retry, Stage};
+use tenantd_host::cgroup::Bounds;
 
 /// The columns, from left to right.
 pub(in crate::cli) const COLUMNS: [&str; 9] = [
@@ -43,6 +44,8 @@ pub(in crate::cli) struct Known {
     pub(in crate::cli) last_lines: BTreeMap<TenantName, Vec<String>>,
     /// The folders that `learn` saw the program write to, and that the tenant does not have for itself.
     pub(in crate::cli) missing: BTreeMap<TenantName, Vec<String>>,
+    /// What they use and are limited to, or why that cannot be read.
+    pub(in crate::cli) bounds: BTreeMap<TenantName, Result<Bounds, String>>,
 }
 
 /// The application, the header, and a line per tenant; further lines say why it is not as wanted.
@@ -86,9 +89,8 @@ pub(in crate::cli) fn write(
             }
             if matches!(below, Lines::All(_)) {
                 write_killed(out, status, tenant, now)?;
-                program::below(out, tenant)?;
-                host::below(out, status, tenant)?;
             }
+            write_rest(out, status, tenant, below)?;
             write_misfit(out, tenant)?;
             continue;
         }
@@ -110,10 +112,27 @@ pub(in crate::cli) fn write(
         if failed <= FEW && (is_given_up(tenant) || tenant.state == StateWord::Exited) {
             write_next(out, status, tenant, known.missing.get(&tenant.name))?;
         }
-        program::below(out, tenant)?;
-        host::below(out, status, tenant)?;
+        write_rest(out, status, tenant, below)?;
     }
     Ok(())
+}
+
+/// Says what else is known of a tenant.
+fn write_rest(
+    out: &mut (impl Write + ?Sized),
+    status: &AppStatus,
+    tenant: &TenantStatus,
+    below: &Lines,
+) -> io::Result<()> {
+    let Lines::All(known) = below else {
+        return Ok(());
+    };
+    program::below(out, tenant)?;
+    host::below(out, status, tenant)?;
+    match known.bounds.get(&tenant.name) {
+        Some(bounds) => limits::below(out, bounds),
+        None => Ok(()),
+    }
 }
 
 /// Says what was killed at the end of the last launch: of a tenant that does not run, or that is the only

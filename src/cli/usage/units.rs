@@ -1,7 +1,7 @@
 //! Amounts as text for people.
 
 /// Bytes, with the largest unit of which there is one.
-pub(super) fn bytes(bytes: u64) -> String {
+pub(in crate::cli) fn bytes(bytes: u64) -> String {
     let units = ["KiB", "MiB", "GiB", "TiB", "PiB", "EiB"];
     let mut shown = format!("{bytes} B");
     let mut unit = 1_u64;

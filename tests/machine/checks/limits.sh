@@ -94,11 +94,15 @@ no_more_processes() {
     wait_for eval "grep -q '^max [1-9]' $(leaf bolt)/pids.events"
     [ "$(cat "$(leaf bolt)/pids.current")" -le 30 ]
     same "$other" "$(pid_of $APP acme)"
+    holds "$(tenantd status --app $APP bolt)" "PIDS [0-9]+; pids.max 30; a new process or thread was refused"
 }
 
 throttled() {
     order acme 'timeout 5 sh -c "while :; do :; done"'
     wait_for eval "awk '/nr_throttled/ && \$2 > 5 {found = 1} END {exit !found}' $(leaf acme)/cpu.stat"
+    tenantd status --app $APP acme | tee /run/said
+    holds "$(cat /run/said)" "CPU [0-9.]+ s used; cpu.quota 20 %; throttled [0-9]+ times"
+    holds "$(cat /run/said)" "MEMORY [0-9.]+ (KiB|MiB), at most .*; memory.max 96 MiB, memory.swap 0"
     saw "$(grep throttled "$(leaf acme)/cpu.stat" | tr '\n' ' ')"
 }
 

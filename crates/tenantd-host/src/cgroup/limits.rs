@@ -151,7 +151,7 @@ fn lacking(cgroup: &Path, controller: &str, limits: &GroupLimits) -> Failure {
 }
 
 /// Why a controller may be missing, and what to do.
-fn why_lacking(controller: &str) -> String {
+pub(super) fn why_lacking(controller: &str) -> String {
     let v1 = fs::read_to_string("/proc/cgroups").unwrap_or_default();
     let has = |name: &str| {
         let mut lines = v1.lines().filter_map(|line| {

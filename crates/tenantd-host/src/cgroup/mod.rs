@@ -7,6 +7,7 @@
 //! A [`Leaf`] keeps its path and no descriptor, to need few descriptors per tenant. Controllers are
 //! enabled, and limits set, only where the plan has limits, see [`Limiter`].
 
+mod bounds;
 mod differences;
 mod escaped;
 mod folders;
@@ -31,6 +32,7 @@ use tenantd_core::stage::{Failure, Stage};
 
 use super::runtime::{Named, tenants_in};
 
+pub use bounds::{Bounds, Unequal, bounds, leaf_of, unequal};
 pub use leaf::Leaf;
 pub use limits::{Limiter, can_limit};
 pub use vacate::{asked, vacate};

@@ -1,0 +1,199 @@
+//! The lines about what a tenant uses, what it is limited to, and how often a limit was reached.
+
+use std::io::{self, Write};
+use std::path::Path;
+
+use crate::cli::usage::units::bytes;
+use tenantd_api::wire::TenantStatus;
+use tenantd_host::cgroup::{Bounds, bounds};
+
+/// Reads what a tenant uses. `None` without a cgroup.
+pub(super) fn of(tenant: &TenantStatus) -> Option<Result<Bounds, String>> {
+    let cgroup = tenant.cgroup.as_deref()?;
+    let found = bounds(Path::new(cgroup)).transpose()?;
+    Some(found.map_err(|error| format!("cannot read {cgroup}: {error}")))
+}
+
+/// Writes the lines below a tenant.
+pub(super) fn below(
+    out: &mut (impl Write + ?Sized),
+    found: &Result<Bounds, String>,
+) -> io::Result<()> {
+    let found = match found {
+        Ok(found) => found,
+        Err(why) => return writeln!(out, "  LIMITS {why}"),
+    };
+    for (word, used, prefix) in [
+        ("MEMORY", memory(found), "memory."),
+        ("CPU", cpu(found), "cpu."),
+        ("PIDS", pids(found), "pids."),
+        ("IO", io(found), "io."),
+        ("HUGETLB", Vec::new(), "hugetlb"),
+    ] {
+        let limits = found.limits.iter();
+        let limits = limits.filter(|(key, _)| key.starts_with(prefix));
+        let limits: Vec<String> = limits
+            .map(|(key, value)| format!("{key} {value}"))
+            .collect();
+        let mut said = used;
+        if !limits.is_empty() {
+            said.insert(said.len().min(1), limits.join(", "));
+        }
+        if !said.is_empty() {
+            writeln!(out, "  {word} {}", said.join("; "))?;
+        }
+    }
+    uncounted(out, found)
+}
+
+/// Says once for each reason what is not counted. The processor time needs no controller.
+fn uncounted(out: &mut (impl Write + ?Sized), found: &Bounds) -> io::Result<()> {
+    let all = found.uncounted.iter().filter(|(it, _)| **it != "cpu");
+    let all: Vec<(&str, &str)> = all.map(|(it, why)| (*it, why.as_str())).collect();
+    // The reasons of version 1 name the controller.
+    let plain = |(name, why): &(&str, &str)| {
+        let v1 = if *name == "io" { "blkio" } else { name };
+        why.replace(&format!("/{v1})"), "/...)")
+    };
+    let mut reasons: Vec<String> = all.iter().map(plain).collect();
+    reasons.dedup();
+    for reason in reasons {
+        let names = all.iter().filter(|one| plain(one) == reason);
+        let names: Vec<&str> = names.map(|(name, _)| *name).collect();
+        writeln!(out, "  NOT COUNTED {}: {reason}", names.join(", "))?;
+    }
+    Ok(())
+}
+
+fn memory(found: &Bounds) -> Vec<String> {
+    let counters = &found.counters;
+    let Some(now) = counters.memory else {
+        return Vec::new();
+    };
+    let peak = counters.memory_peak;
+    let peak = peak.map_or_else(String::new, |peak| format!(", at most {}", bytes(peak)));
+    let mut said = vec![format!("{}{peak}", bytes(now))];
+    said.extend(match counters.oom_kills {
+        None | Some(0) => None,
+        Some(1) => Some("the OOM killer ended 1 process".to_owned()),
+        Some(several) => Some(format!("the OOM killer ended {several} processes")),
+    });
+    said
+}
+
+fn cpu(found: &Bounds) -> Vec<String> {
+    let Some(used) = found.counters.cpu_usec else {
+        return Vec::new();
+    };
+    let mut said = vec![format!("{} used", seconds(used))];
+    if let Some(count) = found.throttled.filter(|count| *count > 0) {
+        let waited = seconds(found.counters.throttled_usec.unwrap_or_default());
+        said.push(format!("throttled {}, for {waited}", times(count)));
+    }
+    said
+}
+
+fn pids(found: &Bounds) -> Vec<String> {
+    let Some(now) = found.counters.pids else {
+        return Vec::new();
+    };
+    let mut said = vec![now.to_string()];
+    if let Some(count) = found.pids_refused.filter(|count| *count > 0) {
+        said.push(format!(
+            "a new process or thread was refused {}",
+            times(count)
+        ));
+    }
+    said
+}
+
+fn io(found: &Bounds) -> Vec<String> {
+    let counters = &found.counters;
+    match counters.io_read.zip(counters.io_written) {
+        Some((read, written)) => vec![format!("{} read, {} written", bytes(read), bytes(written))],
+        None => Vec::new(),
+    }
+}
+
+fn times(count: u64) -> String {
+    match count {
+        1 => "once".to_owned(),
+        several => format!("{several} times"),
+    }
+}
+
+/// Microseconds as seconds.
+fn seconds(usec: u64) -> String {
+    format!("{}.{:03} s", usec / 1_000_000, usec % 1_000_000 / 1000)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tenantd_host::counters::CgroupCounters;
+
+    fn written(found: &Bounds) -> String {
+        let mut out = Vec::new();
+        below(&mut out, &Ok(found.clone())).unwrap();
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn use_and_limits_are_shown_with_what_happened() {
+        let limits = [
+            ("cpu.quota", "20 %"),
+            ("memory.max", "64 MiB"),
+            ("memory.swap", "0"),
+            ("pids.max", "40"),
+        ];
+        let limits = limits.map(|(key, value)| (key.to_owned(), value.to_owned()));
+        let found = Bounds {
+            counters: CgroupCounters {
+                cpu_usec: Some(3_201_999),
+                throttled_usec: Some(1_300_000),
+                memory: Some(34 << 20),
+                memory_peak: Some(64 << 20),
+                oom_kills: Some(1),
+                pids: Some(3),
+                io_read: Some(1 << 20),
+                io_written: Some(0),
+                ..CgroupCounters::default()
+            },
+            throttled: Some(12),
+            pids_refused: Some(30),
+            limits: limits.into(),
+            ..Bounds::default()
+        };
+        assert_eq!(
+            written(&found),
+            "  MEMORY 34.0 MiB, at most 64.0 MiB; memory.max 64 MiB, memory.swap 0; the OOM killer ended 1 \
+             process\n  CPU 3.201 s used; cpu.quota 20 %; throttled 12 times, for 1.300 s\n  PIDS 3; pids.max 40; \
+             a new process or thread was refused 30 times\n  IO 1.0 MiB read, 0 B written\n"
+        );
+    }
+
+    #[test]
+    fn what_is_not_counted_is_said_once_for_each_reason() {
+        let v1 = |name: &str| {
+            format!("the host has it in the tree of version 1 (/sys/fs/cgroup/{name}); boot")
+        };
+        let found = Bounds {
+            counters: CgroupCounters {
+                cpu_usec: Some(1000),
+                ..CgroupCounters::default()
+            },
+            uncounted: [
+                ("cpu", v1("cpu")),
+                ("io", v1("blkio")),
+                ("memory", v1("memory")),
+            ]
+            .into(),
+            ..Bounds::default()
+        };
+        assert_eq!(
+            written(&found),
+            "  CPU 0.001 s used\n  NOT COUNTED io, memory: the host has it in the tree of version 1 \
+             (/sys/fs/cgroup/...); boot\n"
+        );
+    }
+}
