@@ -4,7 +4,8 @@ use std::fs;
 use std::path::PathBuf;
 use std::process::{Child, Command};
 
-use tenantd_host::cgroup::vacate;
+use tenantd_core::cgroup::{GroupLimits, GroupValue};
+use tenantd_host::cgroup::{Limiter, Tree, vacate};
 
 use crate::support;
 
@@ -65,4 +66,37 @@ fn a_unit_whose_tenants_are_limited_can_be_started_again() {
     vacate(&unit.path).unwrap();
     next.kill().unwrap();
     next.wait().unwrap();
+}
+
+/// The kernel names a controller in `cgroup.controllers` before its files are there.
+#[test]
+fn tenants_that_need_a_controller_at_the_same_time_all_get_it() {
+    support::enter();
+    let mut limits = GroupLimits::default();
+    let size = [("2MB".to_owned(), "0".to_owned())];
+    limits.set("hugetlb", &GroupValue(size.into()));
+    for _ in 0..50 {
+        let tree = Tree::find(&support::app_name().parse().unwrap());
+        let tree = tree.unwrap().unwrap();
+        let leaf = |number: u32| tree.leaf(&format!("t{number}").parse().unwrap()).unwrap();
+        let leaves: Vec<_> = (0..4).map(leaf).collect();
+        let limiter = Limiter {
+            tree: Some(tree.clone()),
+            total: GroupLimits::default(),
+        };
+        std::thread::scope(|scope| {
+            let limit = |leaf| {
+                let (limiter, limits) = (&limiter, &limits);
+                scope.spawn(move || limiter.limit(Some(leaf), limits))
+            };
+            let all: Vec<_> = leaves.iter().map(limit).collect();
+            for one in all {
+                one.join().unwrap().unwrap();
+            }
+        });
+        for leaf in &leaves {
+            leaf.remove().unwrap();
+        }
+        tree.remove().unwrap();
+    }
 }

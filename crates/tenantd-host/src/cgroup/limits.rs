@@ -7,11 +7,15 @@
 use std::fs;
 use std::io::Error;
 use std::path::Path;
+use std::sync::{Mutex, PoisonError};
 
 use super::differences::{Difference, differences};
 use super::{Leaf, Tree, mounted};
 use tenantd_core::cgroup::{GroupLimits, Named};
 use tenantd_core::stage::{Failure, Stage};
+
+/// Held while controllers are enabled: the kernel names one in `cgroup.controllers` before its files are there.
+static ENABLING: Mutex<()> = Mutex::new(());
 
 /// Sets the limits of tenants, and before those the ones of all tenants together.
 #[derive(Debug, Clone)]
@@ -95,6 +99,8 @@ impl Tree {
         controller: &str,
         limits: &GroupLimits,
     ) -> Result<(), Failure> {
+        // No code panics while the lock is held.
+        let _enabling = ENABLING.lock().unwrap_or_else(PoisonError::into_inner);
         if controllers(folder).iter().any(|it| it == controller) {
             return Ok(());
         }
