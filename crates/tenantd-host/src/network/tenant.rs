@@ -12,6 +12,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
 use ipnetwork::IpNetwork;
+use nix::sys::socket::{setsockopt, sockopt::RcvBufForce};
 use rtnetlink::packet_core::{
     NLM_F_ACK, NLM_F_CREATE, NLM_F_EXCL, NLM_F_REPLACE, NLM_F_REQUEST, NetlinkMessage,
     NetlinkPayload,
@@ -42,6 +43,10 @@ const LOOPBACK: u32 = 1;
 /// The multicast group of routes of IPv6, see rtnetlink(7).
 const ROUTES6: u32 = 11;
 
+/// How many bytes of answers wait at most: those to a batch for hundreds of addresses, and what the kernel tells of their
+/// routes. It is a limit, and takes no memory.
+const ANSWERS_MAX: usize = 16 << 20;
+
 /// How long an IPv6 address is waited for. It takes about a millisecond.
 const USABLE_WITHIN: Duration = Duration::from_secs(5);
 
@@ -62,6 +67,7 @@ impl TenantSocket {
     pub(super) fn open(link: &LinkPlan) -> Result<Self, Failure> {
         let open = || {
             let mut socket = Socket::new(NETLINK_ROUTE)?;
+            setsockopt(&socket, RcvBufForce, &ANSWERS_MAX)?;
             socket.set_non_blocking(true)?;
             socket.set_cap_ack(true)?;
             socket.set_ext_ack(true)?;

@@ -3,6 +3,7 @@
 mod changes;
 mod guard;
 mod lan;
+mod many;
 
 use std::io::ErrorKind;
 use std::net::{IpAddr, UdpSocket};

@@ -200,12 +200,6 @@ impl Rule {
     pub(super) fn for_local(self) -> Self {
         self.destination_is(LOCAL)
     }
-
-    /// A field does not have this value.
-    pub(super) fn differs(self, field: Field, value: &[u8]) -> Self {
-        self.load(&[field]).compare(Compare::NotEqual, value)
-    }
-
     /// The host has no route to the destination: no link by which it goes (`NFT_FIB_RESULT_OIF`, with
     /// `NFTA_FIB_F_DADDR` and `NFTA_FIB_F_PRESENT`).
     pub(super) fn without_route(self) -> Self {

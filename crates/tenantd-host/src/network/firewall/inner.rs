@@ -44,6 +44,9 @@ const OUTPUT: Base = Base {
     accepts: true,
 };
 
+/// The chain for advertisements of neighbours.
+const SAYS: &str = "says";
+
 /// The chain with the list of what it may reach.
 const LIST: &str = "list";
 const REFUSE: &str = "refuse";
@@ -65,6 +68,7 @@ type Chain = (Family, &'static str, Vec<Rule>);
 
 fn chains(link: &LinkPlan) -> Vec<Chain> {
     let mut all = vec![
+        (Family::Netdev, SAYS, says(link)),
         (Family::Netdev, GUARD.name, guard(link)),
         (Family::Inet, REFUSE, refuse()),
     ];
@@ -84,27 +88,20 @@ fn guard(link: &LinkPlan) -> Vec<Rule> {
             .is(ETHER_TYPE, &kind.to_be_bytes())
     };
     let icmpv6 = |kind: u8| of_type(IPV6).is(L4PROTO, &[ICMPV6]).is(ICMP_TYPE, &[kind]);
-    let mut own6 = vec![link_local(link.tenant.mac)];
-    let mut own4 = Vec::new();
-    for address in link.addresses.iter() {
-        match address {
-            IpAddr::V4(address) => own4.push(address),
-            IpAddr::V6(address) => own6.push(address),
-        }
-    }
-    // It may say that it has its own addresses, and nothing about routers.
-    let foreign = own6.iter().fold(icmpv6(ADVERTISEMENT), |rule, own| {
-        rule.differs(TARGET6, &own.octets())
+    let own6 = own6(link);
+    let own4 = link.addresses.iter().filter_map(|it| match it {
+        IpAddr::V4(address) => Some(address.octets()),
+        IpAddr::V6(_) => None,
     });
+    let own4: Vec<[u8; 4]> = own4.collect();
+    // It may say that it has its own addresses, see `says`, and nothing about routers.
     let routers = |first: u8, last: u8| {
         let all = of_type(IPV6).is(L4PROTO, &[ICMPV6]);
         all.within(ICMP_TYPE, &[first], &[last])
     };
-    let refused = [foreign, routers(133, 134), routers(137, 137)];
-    let mut rules: Vec<Rule> = refused
-        .into_iter()
-        .map(|rule| rule.counted(SPOOFED).drop())
-        .collect();
+    let refused = [routers(133, 134), routers(137, 137)];
+    let mut rules = vec![icmpv6(ADVERTISEMENT).jump(SAYS)];
+    rules.extend(refused.into_iter().map(|rule| rule.counted(SPOOFED).drop()));
     // Before it has an address, it asks whether another machine has it.
     let nobody6 = Ipv6Addr::UNSPECIFIED.octets();
     for kind in [SOLICITATION].into_iter().chain(LISTENER) {
@@ -114,15 +111,35 @@ fn guard(link: &LinkPlan) -> Vec<Rule> {
         .iter()
         .map(|own| of_type(IPV6).is(SOURCE6, &own.octets()));
     rules.extend(own.map(Rule::accept));
-    for own in own4.iter().map(std::net::Ipv4Addr::octets) {
-        rules.push(of_type(IPV4).is(SOURCE4, &own).accept());
+    for own in &own4 {
+        rules.push(of_type(IPV4).is(SOURCE4, own).accept());
     }
-    for own in own4.iter().map(std::net::Ipv4Addr::octets).chain([[0; 4]]) {
-        let says = of_type(ARP).is(ARP_ETHER, mac).is(ARP_SOURCE, &own);
+    for own in own4.iter().chain([&[0; 4]]) {
+        let says = of_type(ARP).is(ARP_ETHER, mac).is(ARP_SOURCE, own);
         rules.push(says.accept());
     }
     rules.push(rule().counted(SPOOFED));
     rules
+}
+
+/// What it says about addresses. A rule for each: the kernel limits what one rule may compare.
+fn says(link: &LinkPlan) -> Vec<Rule> {
+    let own = own6(link);
+    let own = own.iter().map(|own| rule().is(TARGET6, &own.octets()));
+    own.map(Rule::returns)
+        .chain([rule().counted(SPOOFED).drop()])
+        .collect()
+}
+
+fn own6(link: &LinkPlan) -> Vec<Ipv6Addr> {
+    let own = link.addresses.iter().filter_map(|it| match it {
+        IpAddr::V6(address) => Some(address),
+        IpAddr::V4(_) => None,
+    });
+    [link_local(link.tenant.mac)]
+        .into_iter()
+        .chain(own)
+        .collect()
 }
 
 fn output(link: &LinkPlan) -> Vec<Rule> {

@@ -5,6 +5,8 @@
 
 use std::io;
 
+use nix::sys::socket::{setsockopt, sockopt::SndBufForce};
+
 use netlink_packet_netfilter::nftables::{GenAttribute, GenMessage, NfTablesMessage};
 use netlink_packet_netfilter::none::ControlMessage;
 use netlink_packet_netfilter::{
@@ -30,6 +32,9 @@ const TRIES: u32 = 10;
 
 /// The largest message of a list that the kernel makes, see `netlink_dump`. Answers to other requests are smaller.
 const DATAGRAM_MAX: usize = 32 << 10;
+
+/// How many bytes are sent without a larger buffer. The kernel's default has more room.
+const SEND_MAX: usize = 64 << 10;
 
 /// The first bytes of a netlink message: length, type, flags, sequence number, port.
 const HEADER: usize = 16;
@@ -124,7 +129,7 @@ impl NftSocket {
             NLM_F_REQUEST,
             control(ControlMessage::BatchEnd),
         );
-        self.0.send(&bytes, 0)?;
+        self.send(&bytes)?;
         let mut first: Option<Refused> = None;
         let mut done = false;
         while let Some(datagram) = self.receive()? {
@@ -146,6 +151,15 @@ impl NftSocket {
             None if done => Ok(()),
             None => Err(io::Error::from_raw_os_error(libc::EPROTO).into()),
         }
+    }
+
+    /// Sends a transaction. The kernel takes it in one datagram, or not at all (EMSGSIZE).
+    fn send(&self, bytes: &[u8]) -> io::Result<()> {
+        if bytes.len() > SEND_MAX {
+            // Larger than the limit of the host (`wmem_max`), as nft(8) does it. The kernel takes twice as much.
+            setsockopt(&self.0, SndBufForce, &bytes.len())?;
+        }
+        self.0.send(bytes, 0).map(drop)
     }
 
     /// The number of the last transaction that any process has made.
