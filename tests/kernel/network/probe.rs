@@ -2,15 +2,22 @@
 
 use std::fs::File;
 use std::net::IpAddr;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
 use std::time::{Duration, Instant};
+
+use nix::ifaddrs::getifaddrs;
+use nix::sys::socket::{AddressFamily, SockFlag, SockType, bind, socket};
+use rustix::net::{SendFlags, send};
+use tokio::time::timeout;
 
 use tenantd_core::plan::model::MacAddr;
 use tenantd_core::stage::Stage;
 use tenantd_host::netns::Netns;
 use tenantd_host::network::probe::{On, refuse_taken};
 
-use crate::network::host::{block_on, ip, ip_json};
+use crate::network::host::{block_on, inside, ip, ip_json};
 use crate::support;
 
 const TENANT: MacAddr = MacAddr([2, 0, 0, 2, 0, 2]);
@@ -123,4 +130,56 @@ fn two_that_ask_at_the_same_time_do_not_both_take_an_address() {
             );
         });
     }
+}
+
+/// Sends frames of ARP that concern no tenant, without a pause.
+fn flood(lan: &Netns, ends: &AtomicBool) {
+    inside(lan, || {
+        let flags = SockFlag::SOCK_CLOEXEC;
+        let link = socket(AddressFamily::Packet, SockType::Raw, flags, None).unwrap();
+        let mut all = getifaddrs()
+            .unwrap()
+            .filter(|it| it.interface_name == "lan1");
+        let address = all
+            .find_map(|it| it.address?.as_link_addr().copied())
+            .unwrap();
+        bind(link.as_raw_fd(), &address).unwrap();
+        let sender = [0x02, 9, 9, 9, 9, 9];
+        let mut frame = vec![0xff; 6];
+        frame.extend(sender);
+        frame.extend([0x08, 0x06, 0, 1, 0x08, 0, 6, 4, 0, 1]);
+        frame.extend(sender);
+        frame.extend([10, 77, 0, 2, 0, 0, 0, 0, 0, 0, 10, 77, 0, 50]);
+        while !ends.load(Ordering::Relaxed) {
+            // The queue may be full.
+            let _sent = send(&link, &frame, SendFlags::empty());
+        }
+    });
+}
+
+#[test]
+fn a_machine_that_floods_the_segment_does_not_keep_a_tenant_waiting() {
+    let netns = segment();
+    let lan = File::open("/run/netns/lan").unwrap();
+    let lan = Netns::from_fd(OwnedFd::from(lan)).unwrap();
+    let ends = AtomicBool::new(false);
+    let elapsed = thread::scope(|scope| {
+        for _ in 0..2 {
+            scope.spawn(|| flood(&lan, &ends));
+        }
+        let both: Vec<IpAddr> = ["10.77.0.9", "fd00:77::9"]
+            .map(|it| it.parse().unwrap())
+            .into();
+        let all = both.repeat(500);
+        let begun = Instant::now();
+        let asked = block_on(async {
+            let asked = refuse_taken(On::Tenant(&netns, "eth0"), TENANT, all);
+            timeout(Duration::from_secs(10), asked).await
+        });
+        let elapsed = begun.elapsed();
+        ends.store(true, Ordering::Relaxed);
+        asked.expect("it has an end").unwrap();
+        elapsed
+    });
+    assert!(elapsed < Duration::from_secs(2), "{elapsed:?}");
 }

@@ -83,6 +83,8 @@ pub async fn refuse_taken(
             }
             heard = timeout_at(end, hear(&socket)) => match heard {
                 Err(_elapsed) => return Ok(()),
+                // One that sends frames without a pause lets no timeout come.
+                Ok(_) if Instant::now() >= end => return Ok(()),
                 Ok(frame) => {
                     let frame = frame.map_err(fail)?;
                     let mut all = addresses.iter();
