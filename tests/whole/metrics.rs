@@ -4,6 +4,7 @@ use std::fs;
 use std::io::{Read, Write};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
 
 use crate::support::daemon::{Daemon, PROGRAM, tenantd, until};
 use crate::support::place::{self, script};
@@ -18,6 +19,9 @@ datastore.path = "/srv/data"
 acme = { ip = "10.77.0.11" }
 globex = { ip = "10.77.0.12", autostart = false }
 "#;
+
+/// How long an answer may take.
+const LIMIT: Duration = Duration::from_secs(30);
 
 const SOCKET: &str = "/run/metrics/socket";
 
@@ -48,6 +52,7 @@ fn asked(request: &str, accept: &str) -> Option<(String, String)> {
     let mut stream = UnixStream::connect(SOCKET).ok()?;
     let headers = format!("Host: x\r\nConnection: close\r\nAccept: {accept}\r\n");
     write!(stream, "{request} HTTP/1.1\r\n{headers}\r\n").unwrap();
+    stream.set_read_timeout(Some(LIMIT)).unwrap();
     let mut answer = String::new();
     stream.read_to_string(&mut answer).unwrap();
     let (head, body) = answer.split_once("\r\n\r\n").unwrap();
@@ -206,4 +211,30 @@ fn the_rules_for_alerts_are_valid_and_name_metrics_that_exist() {
     let board: serde_json::Value =
         serde_json::from_str(include_str!("../../contrib/grafana/tenantd.json")).unwrap();
     assert!(board["panels"].as_array().unwrap().len() > 5);
+}
+
+#[test]
+fn clients_that_read_nothing_keep_no_other_from_an_answer() {
+    place::host();
+    let _exporter = Exporter::start(&format!("unix:{SOCKET}"));
+    metrics();
+    let request = "GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n".repeat(4000);
+    let silent = (0..40).map(|_| {
+        let mut stream = UnixStream::connect(SOCKET).unwrap();
+        stream
+            .set_write_timeout(Some(Duration::from_secs(2)))
+            .unwrap();
+        // The exporter reads no further request while an answer waits.
+        let _blocked = stream.write_all(request.as_bytes());
+        stream
+    });
+    let silent: Vec<UnixStream> = silent.collect();
+    let begun = Instant::now();
+    assert!(metrics().contains("tenantd_build_info"));
+    assert!(
+        begun.elapsed() < Duration::from_secs(20),
+        "{:?}",
+        begun.elapsed()
+    );
+    drop(silent);
 }

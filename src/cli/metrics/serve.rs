@@ -1,12 +1,12 @@
 //! The socket at which metrics are served, by HTTP.
 
+use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::fs::{self, Permissions};
 use std::io;
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::path::Path;
 use std::rc::Rc;
-use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
@@ -20,14 +20,13 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use rustix::io::Errno;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, UnixListener};
-use tokio::sync::Semaphore;
-use tokio::task::spawn_local;
+use tokio::task::{AbortHandle, spawn_local};
 use tokio::time::timeout;
 
 use super::Listen;
 use super::text::Text;
 
-/// The most connections at a time. Further ones wait.
+/// The most connections at a time. A further one ends the oldest.
 const CONNECTIONS: usize = 32;
 
 /// How long a client may take to send a request.
@@ -83,10 +82,9 @@ impl Listener {
         self,
         metrics: impl Fn(bool) -> io::Result<String> + 'static,
     ) -> anyhow::Result<super::End> {
-        let (metrics, places) = (Rc::new(metrics), Arc::new(Semaphore::new(CONNECTIONS)));
+        let metrics = Rc::new(metrics);
+        let mut served: VecDeque<AbortHandle> = VecDeque::new();
         loop {
-            // It is never closed.
-            let place = Arc::clone(&places).acquire_owned().await;
             let stream = match self.accept().await {
                 Ok(stream) => stream,
                 Err(error) if passes(&error) => {
@@ -95,9 +93,15 @@ impl Listener {
                 }
                 Err(error) => return Err(error).context("cannot accept a connection"),
             };
+            served.retain(|it| !it.is_finished());
+            // Not the new one: clients that read nothing would keep all others from an answer.
+            if served.len() >= CONNECTIONS
+                && let Some(oldest) = served.pop_front()
+            {
+                oldest.abort();
+            }
             let metrics = Rc::clone(&metrics);
-            spawn_local(async move {
-                let _place = place;
+            let task = spawn_local(async move {
                 let service = service_fn(|request| {
                     let answer = answer(&request, &*metrics);
                     async move { Ok::<_, Infallible>(answer) }
@@ -110,6 +114,7 @@ impl Listener {
                 let served = builder.serve_connection(TokioIo::new(stream), service);
                 let _gone = timeout(LASTS_MAX, served).await;
             });
+            served.push_back(task.abort_handle());
         }
     }
 }
