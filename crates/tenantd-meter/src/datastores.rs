@@ -4,14 +4,13 @@
 //! limited.
 
 use std::collections::HashSet;
-use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::sync::mpsc::{Receiver, Sender, TryRecvError, channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use anyhow::Context;
-use rustix::fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags, fstat, openat, statat};
+use anyhow::{Context, bail};
+use rustix::fs::{AtFlags, CWD, FileType, Mode, openat, statat};
 use rustix::io::Errno;
 
 use tenantd_api::usage::Amounts;
@@ -20,10 +19,10 @@ use tenantd_host::datastore;
 
 use crate::seen::Used;
 use crate::store::Who;
+use crate::walk::{Walk, folder_flags};
 
-/// The most files of a datastore that are counted, and the deepest folder.
+/// The most files of a datastore that are counted.
 const FILES_MAX: u64 = 20_000_000;
-const DEPTH_MAX: usize = 200;
 
 /// The bytes of a block in `st_blocks`, see stat(2).
 const BLOCK: u64 = 512;
@@ -109,86 +108,53 @@ fn of(bytes: u64, now_ms: i64) -> Used {
 }
 
 /// The space in bytes that a folder takes on its file system; a file with several names once. `None` if it does not
-/// exist, or has too many files.
-fn size(path: &Path) -> Result<Option<u64>, Errno> {
+/// exist.
+fn size(path: &Path) -> anyhow::Result<Option<u64>> {
     let folder = match openat(CWD, path, folder_flags(), Mode::empty()) {
         Ok(folder) => folder,
         Err(Errno::NOENT) => return Ok(None),
-        Err(errno) => return Err(errno),
+        Err(errno) => return Err(errno.into()),
     };
-    let device = fstat(&folder)?.st_dev;
+    let (mut walk, device) = Walk::begin(folder)?;
     let (mut bytes, mut files, mut several) = (0, 0, HashSet::new());
-    let mut open = vec![Dir::new(folder)?];
-    loop {
-        let depth = open.len();
-        let Some(dir) = open.last_mut() else {
-            return Ok(Some(bytes));
-        };
-        let Some(entry) = dir.next() else {
-            open.pop();
-            continue;
-        };
-        let entry = entry?;
-        let name = entry.file_name();
-        if name.to_bytes() == b"." || name.to_bytes() == b".." {
-            continue;
-        }
+    while let Some((name, dir)) = walk.next()? {
         files += 1;
         if files > FILES_MAX {
-            return Ok(None);
+            bail!("it has more than {FILES_MAX} files");
         }
-        let found = match statat(dir.fd()?, name, AtFlags::SYMLINK_NOFOLLOW) {
+        let found = match statat(dir, &name, AtFlags::SYMLINK_NOFOLLOW) {
             Ok(found) => found,
             Err(Errno::NOENT) => continue,
-            Err(errno) => return Err(errno),
+            Err(errno) => return Err(errno.into()),
         };
+        let is_folder = FileType::from_raw_mode(found.st_mode) == FileType::Directory;
         if found.st_dev != device
-            || (found.st_nlink > 1 && !is_folder(&found) && !several.insert(found.st_ino))
+            || (found.st_nlink > 1 && !is_folder && !several.insert(found.st_ino))
         {
             continue;
         }
         bytes += BLOCK * u64::try_from(found.st_blocks).unwrap_or(0);
-        if is_folder(&found) && depth < DEPTH_MAX {
-            let inner = dir
-                .fd()
-                .and_then(|fd| openat(fd, name, folder_flags(), Mode::empty()));
-            match inner {
-                Ok(inner) => open.push(Dir::new(within(inner, device)?)?),
-                // It was removed or replaced meanwhile.
-                Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => {}
-                Err(errno) => return Err(errno),
-            }
+        if is_folder {
+            walk.enter(&name)?;
         }
     }
-}
-
-fn folder_flags() -> OFlags {
-    OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC
-}
-
-fn is_folder(found: &rustix::fs::Stat) -> bool {
-    FileType::from_raw_mode(found.st_mode) == FileType::Directory
-}
-
-/// The folder, unless another one was mounted there meanwhile.
-fn within(folder: OwnedFd, device: u64) -> Result<OwnedFd, Errno> {
-    match fstat(&folder)?.st_dev == device {
-        true => Ok(folder),
-        false => Err(Errno::XDEV),
-    }
+    Ok(Some(bytes))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use rustix::fs::{OFlags, mkdirat};
     use std::fs;
+    use std::io::Write as _;
+    use std::os::fd::OwnedFd;
     use std::os::unix::fs::symlink;
 
     #[test]
     fn a_datastore_has_the_size_of_its_files() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path();
-        assert_eq!(size(&path.join("gone")), Ok(None));
+        assert_eq!(size(&path.join("gone")).unwrap(), None);
         let empty = size(path).unwrap().unwrap();
         fs::create_dir(path.join("inner")).unwrap();
         fs::write(path.join("inner/file"), vec![1; 1 << 20]).unwrap();
@@ -196,6 +162,33 @@ mod tests {
         symlink("/usr", path.join("link")).unwrap();
         let bytes = size(path).unwrap().unwrap() - empty;
         assert!((1 << 20..(1 << 20) + (1 << 16)).contains(&bytes), "{bytes}");
-        assert_eq!(size(&path.join("link")), Err(Errno::NOTDIR));
+        let error = size(&path.join("link")).unwrap_err();
+        assert_eq!(error.downcast_ref(), Some(&Errno::NOTDIR));
+    }
+
+    /// What is below many folders counts too, and so does what comes after them.
+    #[test]
+    fn no_folder_is_too_deep_to_be_counted() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path();
+        let empty = size(path).unwrap().unwrap();
+        let mut deep = openat(CWD, path, folder_flags(), Mode::empty()).unwrap();
+        let write = |at: &OwnedFd, name: &str| {
+            let flags = OFlags::CREATE | OFlags::WRONLY;
+            let file = openat(at, name, flags, Mode::RUSR).unwrap();
+            fs::File::from(file).write_all(&vec![1; 1 << 20]).unwrap();
+        };
+        for level in 0..1000 {
+            if level % 250 == 0 {
+                write(&deep, "before");
+                write(&deep, "later");
+            }
+            mkdirat(&deep, "inner", Mode::RWXU).unwrap();
+            deep = openat(&deep, "inner", folder_flags(), Mode::empty()).unwrap();
+        }
+        write(&deep, "last");
+        let bytes = size(path).unwrap().unwrap() - empty;
+        assert!(bytes >= 9 << 20, "{bytes}");
+        assert!(bytes < (9 << 20) + 1001 * 8192, "{bytes}");
     }
 }

@@ -11,6 +11,7 @@ mod datastores;
 mod seen;
 mod store;
 mod supervisors;
+mod walk;
 
 use std::io::Write;
 use std::path::Path;
