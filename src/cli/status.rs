@@ -59,6 +59,7 @@ pub(super) fn status(
         show(&mut out, &status, view, Timestamp::now())?;
     }
     let good = status.tenants.iter().all(TenantStatus::is_as_wanted);
+    let good = good && status.network.drift.is_none();
     Ok(if good { End::Done } else { End::NotAsWanted })
 }
 

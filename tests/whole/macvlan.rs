@@ -167,13 +167,36 @@ fn a_parent_that_is_down_is_shown_until_it_is_up() {
     daemon.until("the parent's state is shown", |status| {
         status.network.drift.is_some()
     });
-    let said = daemon.tell(&["status"]).expect(0);
-    assert!(said.contains("ip link set lan0 up"), "{said}");
+    for tenant in [&[] as &[&str], &["acme"]] {
+        let said = daemon.tell(&[&["status"], tenant].concat()).expect(1);
+        assert!(said.contains("ip link set lan0 up"), "{said}");
+    }
     // Its own network is as before.
     assert_eq!(daemon.tenant("acme").state, StateWord::Up);
     ip("link set lan0 up");
     daemon.until("it is up", |status| status.network.drift.is_none());
+    daemon.tell(&["status"]).expect(0);
     is_served(&machine);
+    daemon.end();
+}
+
+/// The gateway is a machine outside there, which nobody has asked to be tried.
+#[test]
+fn the_leak_test_tries_no_machine_outside() {
+    let (machine, daemon) = start();
+    machine.run("ip address add 10.20.0.1/24 dev lan1");
+    machine.run("nft add table ip seen");
+    machine.run("nft add chain ip seen arrived { type filter hook input priority 0; }");
+    machine.run("nft add rule ip seen arrived counter");
+    let said = daemon.tell(&["leak-test", "--json"]);
+    assert!(said.out.contains("connect to a port of it"), "{}", said.err);
+    assert!(!said.out.contains("gateway"));
+    assert_eq!(said.code, 0);
+    let pid = machine.0.id().to_string();
+    let mut list = in_time("nsenter");
+    list.args(["-t", &pid, "-n", "--", "nft", "list", "table", "ip", "seen"]);
+    let seen = run(&mut list).expect(0);
+    assert!(seen.contains("packets 0 "), "{seen}");
     daemon.end();
 }
 

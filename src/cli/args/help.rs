@@ -135,7 +135,8 @@ events --follow`. It continues across an upgrade of the supervisor. If the super
 the exit code is 1.
 
 EXIT CODES
-  0 all named tenants are as wanted, shown or not   1 one is not   2 usage error";
+  0 all named tenants are as wanted, shown or not, and so is the network that all share
+  1 one is not   2 usage error";
 
 /// Of `import-unit`.
 pub(super) const IMPORT_UNIT: &str = "EXAMPLES

@@ -53,6 +53,6 @@ pub(super) struct Aim {
     pub(super) to: Placed,
     /// The application.
     pub(super) app: String,
-    /// The address of the host in the tenants' network.
-    pub(super) gateway: Ipv4Addr,
+    /// The address of the host in the tenants' network; none in mode macvlan, where a machine outside has it.
+    pub(super) gateway: Option<Ipv4Addr>,
 }

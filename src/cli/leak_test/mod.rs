@@ -37,7 +37,7 @@ use tenantd_api::client::Connection;
 use tenantd_api::client::app::Selector;
 use tenantd_api::wire::ExecTarget;
 use tenantd_core::name::{AppName, TenantName};
-use tenantd_core::plan::model::{DatastorePlan, Plan, Seed, TenantPlan};
+use tenantd_core::plan::model::{DatastorePlan, Mode, Plan, Seed, TenantPlan};
 use tenantd_host::sealed::SealedCopy;
 
 /// Where the objects on the host are placed: tenants see it, unless the manifest hides it.
@@ -189,14 +189,16 @@ impl<'p> Test<'p> {
         to: &Placed,
     ) -> anyhow::Result<Vec<Judged>> {
         let facts = Facts::new(self.plan, self.tenant, neighbour);
+        let network = &self.plan.network;
         let aim = Aim {
             own: self.own.placed.clone(),
             to: to.clone(),
             app: self.app.to_string(),
-            gateway: self.plan.network.gateway,
+            gateway: (network.mode != Mode::Macvlan).then_some(network.gateway),
         };
         let ways = self.ways.iter().enumerate();
-        let ways = ways.filter(|(_, way)| way.against == against);
+        let is_due = |way: &Way| aim.gateway.is_some() || !way.needs_gateway;
+        let ways = ways.filter(|(_, way)| way.against == against && is_due(way));
         let judged = ways.map(|(place, way)| {
             let link = || self.own.placed.folder.join(Placed::LINK);
             let folder = way.enters.then(link);

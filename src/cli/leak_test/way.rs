@@ -58,6 +58,8 @@ pub(super) struct Way {
     pub(super) attempt: fn(&Aim) -> Attempted,
     /// Whether the attempt is a command that root starts in a folder which the tenant names.
     pub(super) enters: bool,
+    /// Whether it is tried against the host at the gateway's address, which in mode macvlan a machine outside has.
+    pub(super) needs_gateway: bool,
 }
 
 /// The result of an attempt, if it was not successful.

@@ -45,6 +45,7 @@ fn way(
         guards: guards.to_vec(),
         attempt,
         enters: false,
+        needs_gateway: false,
     }
 }
 

@@ -27,12 +27,18 @@ pub(super) fn ways() -> Vec<Way> {
         })
         .collect();
     all.extend(of_neighbour());
-    all.push(way(
+    let mut gateway = way(
         Against::Host,
         ("connect to a port of the gateway", Gain::Read),
         &[Guard::Firewall],
-        |aim| connect(SocketAddr::new(aim.gateway.into(), aim.to.port)),
-    ));
+        |aim| {
+            let no_gateway = || Shut::Untried("the host has no gateway's address".to_owned());
+            let address = aim.gateway.ok_or_else(no_gateway)?;
+            connect(SocketAddr::new(address.into(), aim.to.port))
+        },
+    );
+    gateway.needs_gateway = true;
+    all.push(gateway);
     all
 }
 
