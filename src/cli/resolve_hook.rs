@@ -12,6 +12,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
+use nix::unistd::User;
 
 use super::End;
 use super::userdb::{Clients, listen, passes};
@@ -20,6 +21,9 @@ use answer::{Call, answer};
 /// The folder of all hooks of the host, and the name of this one.
 const FOLDER: &str = "/run/systemd/resolve.hook";
 const SOCKET: &str = "io.tenantd";
+
+/// The user of systemd-resolved.
+const RESOLVER: &str = "systemd-resolve";
 
 /// How long a client may take to send a call or to receive an answer.
 const LIMIT: Duration = Duration::from_secs(3);
@@ -31,7 +35,11 @@ const CALL_MAX: usize = 16_384;
 pub(super) fn resolve_hook() -> anyhow::Result<End> {
     let socket = listen(FOLDER, SOCKET);
     let socket = socket.with_context(|| format!("cannot listen on {FOLDER}/{SOCKET}"))?;
-    let clients = Arc::new(Mutex::new(Clients::default()));
+    // Any user may hold connections and say nothing, and one may have many users (subuid(5)).
+    let resolver =
+        User::from_name(RESOLVER).context("cannot look up the user of systemd-resolved")?;
+    let clients = Clients::of(resolver.map(|user| user.uid.as_raw()));
+    let clients = Arc::new(Mutex::new(clients));
     loop {
         let client = match socket.accept() {
             Ok((client, _)) => client,

@@ -124,7 +124,11 @@ fn serve(mut client: UnixStream, known: &Mutex<Known>) -> anyhow::Result<()> {
 
 /// How many connections each user has.
 #[derive(Default)]
-pub(super) struct Clients(BTreeMap<u32, usize>);
+pub(super) struct Clients {
+    all: BTreeMap<u32, usize>,
+    /// The user of the host for whom the socket is. Like root, it is never kept out by others.
+    served: Option<u32>,
+}
 
 /// A connection that counts until this is dropped.
 pub(super) struct Place {
@@ -133,17 +137,26 @@ pub(super) struct Place {
 }
 
 impl Clients {
+    /// None so far, of a socket that is for one user.
+    pub(super) fn of(served: Option<u32>) -> Self {
+        Self {
+            served,
+            ..Self::default()
+        }
+    }
+
     /// Counts a connection. `None` if there are too many.
     pub(super) fn enter(clients: &Arc<Mutex<Self>>, client: &UnixStream) -> Option<Place> {
         let uid = socket_peercred(client).ok()?.uid.as_raw();
         let mut all = clients.lock().unwrap_or_else(PoisonError::into_inner);
-        let number: usize = all.0.values().sum();
-        let own = all.0.entry(uid).or_insert(0);
+        let number: usize = all.all.values().sum();
+        let is_first = uid == 0 || all.served == Some(uid);
+        let own = all.all.get(&uid).copied().unwrap_or_default();
         // Root is never kept out by others.
-        if *own >= EACH_MAX || (number >= ALL_MAX && uid != 0) {
+        if own >= EACH_MAX || (number >= ALL_MAX && !is_first) {
             return None;
         }
-        *own += 1;
+        all.all.insert(uid, own + 1);
         Some(Place {
             clients: Arc::clone(clients),
             uid,
@@ -154,10 +167,10 @@ impl Clients {
 impl Drop for Place {
     fn drop(&mut self) {
         let mut all = self.clients.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(own) = all.0.get_mut(&self.uid) {
+        if let Some(own) = all.all.get_mut(&self.uid) {
             *own = own.saturating_sub(1);
             if *own == 0 {
-                all.0.remove(&self.uid);
+                all.all.remove(&self.uid);
             }
         }
     }

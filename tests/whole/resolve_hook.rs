@@ -25,6 +25,7 @@ subnet6 = "fd00:77::/64"
 acme = { ip = ["10.77.0.11", "fd00:77::11"] }
 "#;
 
+/// A process that ends with this.
 struct Hook(Child);
 
 impl Hook {
@@ -101,4 +102,62 @@ fn a_tenant_is_found_by_its_name_while_it_has_a_network() {
     daemon.tell(&["start", "acme"]).expect(0);
     assert_eq!(client.resolve(&name), found);
     daemon.end();
+}
+
+/// Holds 32 connections of each of some users, and says so.
+const HOLD: &str = r#"
+import os, socket, sys, time
+held = []
+for user in range(60000, 60009):
+    os.seteuid(user)
+    for _ in range(32):
+        one = socket.socket(socket.AF_UNIX)
+        one.connect("/run/systemd/resolve.hook/io.tenantd")
+        held.append(one)
+    os.seteuid(0)
+print(flush=True)
+time.sleep(1000)
+"#;
+
+#[test]
+fn users_who_say_nothing_do_not_keep_systemd_resolved_out() {
+    place::host();
+    fs::create_dir_all("/run/systemd").unwrap();
+    fresh("/run/systemd", "mode=755");
+    fs::create_dir_all("/srv").unwrap();
+    let passwd = fs::read_to_string("/etc/passwd").unwrap();
+    let mut lines: Vec<&str> = passwd.lines().collect();
+    lines.retain(|line| !line.starts_with("systemd-resolve:"));
+    lines.push("systemd-resolve:x:59999:59999::/:/usr/sbin/nologin\n");
+    fs::write("/srv/passwd", lines.join("\n")).unwrap();
+    rustix::mount::mount_bind("/srv/passwd", "/etc/passwd").unwrap();
+    let _hook = Hook::start();
+    let mut holder = Hook(
+        Command::new("python3")
+            .args(["-c", HOLD])
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap(),
+    );
+    let mut said = [0];
+    holder
+        .0
+        .stdout
+        .as_mut()
+        .unwrap()
+        .read_exact(&mut said)
+        .unwrap();
+    // All of those places are taken.
+    let ask = |user: &str| {
+        let script = "import os, socket, sys; os.seteuid(int(sys.argv[1])); \
+            one = socket.socket(socket.AF_UNIX); \
+            one.connect(\"/run/systemd/resolve.hook/io.tenantd\"); \
+            one.sendall(b'{\"method\":\"io.systemd.Resolve.Hook.QueryFilter\"}\\0'); \
+            sys.exit(not one.recv(100))";
+        let mut command = Command::new("python3");
+        let command = command.args(["-c", script, user]).stderr(Stdio::null());
+        command.status().unwrap().success()
+    };
+    assert!(!ask("60100"));
+    assert!(ask("59999"));
 }
