@@ -4,6 +4,8 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use tenantd_api::wire::{StateWord, TenantStatus};
+
 use crate::support::daemon::{Daemon, tenantd};
 use crate::support::place::{self, example, folder};
 
@@ -195,5 +197,56 @@ fn status_and_verify_tell_the_limits_of_a_tenant() {
         (huge(&acme), huge(&all)),
         ("67108864".to_owned(), "1073741824".to_owned())
     );
+    daemon.end();
+}
+
+/// Touches a huge page of a tenant that may have none: the kernel counts that, and sends SIGBUS.
+fn touch_a_huge_page(daemon: &Daemon) {
+    let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_HUGETLB | libc::MAP_NORESERVE;
+    let code = format!("import mmap; m = mmap.mmap(-1, 1 << 21, flags={flags}); m[0] = 1");
+    let said = daemon.tell(&["exec", "acme", "--", "python3", "-c", &code]);
+    assert_eq!(said.code, 128 + libc::SIGBUS, "{said:?}");
+}
+
+#[test]
+fn a_limit_that_is_reached_is_noticed_and_is_the_reason_of_an_end() {
+    let text = manifest("hugetlb = { 2MB = 0 }", "", "");
+    let daemon = Daemon::start_settled(&text);
+    assert_eq!(daemon.tenant("acme").reached, []);
+    touch_a_huge_page(&daemon);
+    let is = |count| {
+        let of =
+            move |tenant: &TenantStatus| tenant.reached.first().is_some_and(|it| it.count == count);
+        daemon.until_tenant("acme", of)
+    };
+    let once = "a huge page was refused once: hugetlb 2MB is 0";
+    assert_eq!(is(1).reached[0].text, once);
+    touch_a_huge_page(&daemon);
+    let acme = is(2);
+    let twice = "a huge page was refused 2 times: hugetlb 2MB is 0";
+    assert_eq!(
+        (
+            acme.reached[0].limit.as_str(),
+            acme.reached[0].text.as_str()
+        ),
+        ("hugetlb 2MB", twice)
+    );
+    let said = daemon.tell(&["status"]).expect(0);
+    assert!(said.contains(&format!("\n  REACHED {twice}\n")), "{said}");
+    assert_eq!(daemon.tenant("globex").reached, []);
+    let log = daemon.output();
+    assert!(log.contains(&format!("acme: {once}")), "{log}");
+    // No notification is needed for the reason of an end.
+    touch_a_huge_page(&daemon);
+    daemon.tell(&["kill", "-s", "KILL", "acme"]).expect(0);
+    let acme = daemon.until_tenant("acme", |tenant| tenant.state == StateWord::Failed);
+    let why = acme.why.unwrap();
+    assert!(
+        why.contains("SIGKILL; a huge page was refused 3 times: hugetlb 2MB is 0"),
+        "{why}"
+    );
+    // The next launch has reached nothing.
+    daemon.tell(&["start", "acme"]).expect(0);
+    assert_eq!(daemon.tenant("acme").reached, []);
     daemon.end();
 }

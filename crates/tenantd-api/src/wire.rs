@@ -28,6 +28,7 @@ mod offline;
 mod phase;
 mod privileges;
 mod program;
+mod reached;
 mod refused;
 mod repaired;
 mod residue;
@@ -46,6 +47,7 @@ pub use offline::Offline;
 pub use phase::Phase;
 pub use privileges::ExecPrivileges;
 pub use program::Program;
+pub use reached::ReachedLimit;
 pub use refused::RefusedWrite;
 pub use repaired::Repaired;
 pub use residue::{Residue, ResidueFate, ResidueKind, ResidueList};
@@ -209,6 +211,9 @@ pub struct TenantStatus {
     /// The name of its link on the host, which counts its bytes and packets; null as `cgroup`.
     #[serde(default)]
     pub link: Option<String>,
+    /// The limits that it has reached since its last launch, as far as the kernel notifies of that.
+    #[serde(default)]
+    pub reached: Vec<ReachedLimit>,
 }
 
 impl StateWord {

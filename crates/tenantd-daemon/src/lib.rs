@@ -33,6 +33,7 @@
 //! * [`Subscriptions`]: the clients that watch tenants, and the events queued for each of them.
 //! * [`Targets`]: the folders of the host that the tenants' mounts hang on.
 //! * [`Refusals`]: the refused writes that the tenants' logs mention.
+//! * [`Reached`]: the limits that tenants have reached.
 //! * [`Lookups`]: the files by which tenants look names up.
 //! * [`Drifts`]: what other programs of the host took from the tenants' networks.
 //! * [`Unit`]: the notifications to the service manager.
@@ -69,6 +70,7 @@ pub mod notify;
 mod offline;
 pub mod own_log;
 mod probes;
+mod reached;
 mod readiness;
 pub mod ready;
 mod recovery;
@@ -90,6 +92,7 @@ mod way_in;
 use std::io;
 
 use tenantd_api::wire::watch::EndReason;
+use tenantd_core::name::TenantName;
 use tenantd_core::supervisor::Supervisor;
 use tenantd_host::crash;
 use tenantd_host::network::Note;
@@ -101,6 +104,7 @@ use self::executor::report::Report;
 use self::handover::{Exit, Handover};
 use self::input::{Input, PlanChange};
 use self::lookups::Lookups;
+use self::reached::Reached;
 use self::readiness::{Readiness, Sign};
 use self::refusals::{Refusals, Refused};
 use self::reload::{Present, ReloadRequest, Reloads, Reread};
@@ -131,6 +135,7 @@ struct Daemon {
     subscriptions: Subscriptions,
     targets: Targets,
     refusals: Refusals,
+    reached: Reached,
     lookups: Lookups,
     drifts: Drifts,
     unit: Unit,
@@ -150,6 +155,7 @@ enum Next {
     Signal(io::Result<Signal>),
     Host(io::Result<Notice>),
     Refused(Refused),
+    Reached(io::Result<Vec<TenantName>>),
     Lookups(lookups::Notice),
     Network(Note),
     Due,
@@ -192,7 +198,7 @@ impl Daemon {
                 verdict = self.handover.next() => Next::Verdict(verdict),
                 sign = self.readiness.next() => Next::Sign(sign),
                 signal = self.signals.next() => Next::Signal(signal),
-                next = changed(&mut self.targets, &mut self.lookups) => next,
+                next = changed(&mut self.targets, &mut self.lookups, &mut self.reached) => next,
                 refused = self.refusals.next() => Next::Refused(refused),
                 note = self.drifts.next() => Next::Network(note),
                 () = clock::pause(wait) => Next::Due,
@@ -234,6 +240,7 @@ impl Daemon {
                     seen: Seen {
                         targets: &self.targets,
                         refusals: &self.refusals,
+                        reached: &self.reached,
                         drifts: &self.drifts,
                     },
                 },
@@ -254,6 +261,7 @@ impl Daemon {
             Next::Signal(Err(error)) => tracing::error!(%error, "cannot read the signals"),
             Next::Host(notice) => self.targets.on_notice(notice, inventory),
             Next::Refused(refused) => self.refusals.on_refused(refused, inventory),
+            Next::Reached(tenants) => self.reached.on_notice(tenants, inventory),
             Next::Lookups(notice) => self.lookups.on_notice(notice, inventory),
             Next::Network(note) => self.drifts.on_note(note),
             Next::Due => {
@@ -287,6 +295,7 @@ impl Daemon {
         let input = self.readiness.poll();
         let input = input.or_else(|| self.targets.poll());
         let input = input.or_else(|| self.refusals.poll());
+        let input = input.or_else(|| self.reached.poll());
         let input = input.or_else(|| self.drifts.poll());
         let input = input.or_else(|| self.handover.poll());
         let input = input.or_else(|| self.wants.poll());
@@ -368,9 +377,10 @@ impl Daemon {
 }
 
 /// What has changed on the host. Cancelling this loses nothing.
-async fn changed(targets: &mut Targets, lookups: &mut Lookups) -> Next {
+async fn changed(targets: &mut Targets, lookups: &mut Lookups, reached: &mut Reached) -> Next {
     tokio::select! {
         notice = targets.next() => Next::Host(notice),
         notice = lookups.next() => Next::Lookups(notice),
+        tenants = reached.next() => Next::Reached(tenants),
     }
 }

@@ -48,6 +48,7 @@ use crate::logs::Logs;
 use crate::lookups::Lookups;
 use crate::manifest::ManifestFile;
 use crate::own_log::LogGuard;
+use crate::reached::Reached;
 use crate::readiness::Readiness;
 use crate::ready::notices::{Notices, Said};
 use crate::recovery::Recovery;
@@ -213,6 +214,7 @@ async fn open(
     let mut daemon = Daemon {
         supervisor: Supervisor::new(Limits::default()),
         refusals: Refusals::of(&host.logs),
+        reached: Reached::new(),
         lookups: Lookups::new(host.app.clone()),
         readiness: Readiness::new(&host, (notices, said)),
         drifts: Drifts::new(host.app.clone(), notes),
@@ -230,12 +232,10 @@ async fn open(
         stretch,
     };
     recover(&mut daemon, &recovery, plans, previous).await;
-    recovery.close_unclaimed();
-    crash::point("begin: unclaimed descriptors closed", "");
     Ok(daemon)
 }
 
-/// Plans the tenants, with what an earlier supervisor left of each.
+/// Plans the tenants, with what an earlier supervisor left of each, and closes what none of them claims.
 async fn recover(
     daemon: &mut Daemon,
     recovery: &Recovery,
@@ -251,6 +251,8 @@ async fn recover(
     for input in recovery.recover(plans, previous, parts).await {
         daemon.apply(input);
     }
+    recovery.close_unclaimed();
+    crash::point("begin: unclaimed descriptors closed", "");
 }
 
 /// Begins to receive the notices of programs.

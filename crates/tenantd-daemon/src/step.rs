@@ -16,6 +16,8 @@ impl Daemon {
             self.record(tenant);
         }
         for transition in &step.transitions {
+            let inventory = self.executor.inventory();
+            self.reached.on_transition(transition, inventory);
             let view = self.supervisor.tenant(&transition.tenant);
             self.transitions.publish(transition, view.as_ref());
             self.executor.on_transition(transition);
@@ -47,6 +49,7 @@ impl Daemon {
             seen: Seen {
                 targets: &self.targets,
                 refusals: &self.refusals,
+                reached: &self.reached,
                 drifts: &self.drifts,
             },
         };
@@ -67,6 +70,7 @@ impl Daemon {
         self.state_file.on_removed(tenant);
         self.transitions.on_removed();
         self.drifts.on_removed(tenant);
+        self.reached.on_removed(tenant);
         self.subscriptions.publish_removed(tenant);
     }
 }

@@ -4,7 +4,7 @@ use std::io::{self, Write};
 use std::path::Path;
 
 use crate::cli::usage::units::bytes;
-use tenantd_api::wire::TenantStatus;
+use tenantd_api::wire::{StateWord, TenantStatus};
 use tenantd_host::cgroup::{Bounds, bounds};
 
 /// Reads what a tenant uses. `None` without a cgroup.
@@ -12,6 +12,15 @@ pub(super) fn of(tenant: &TenantStatus) -> Option<Result<Bounds, String>> {
     let cgroup = tenant.cgroup.as_deref()?;
     let found = bounds(Path::new(cgroup)).transpose()?;
     Some(found.map_err(|error| format!("cannot read {cgroup}: {error}")))
+}
+
+/// Writes which limits a tenant has reached. Those of one that has ended are the reason of that.
+pub(super) fn reached(out: &mut (impl Write + ?Sized), tenant: &TenantStatus) -> io::Result<()> {
+    let is_up = tenant.state == StateWord::Up;
+    for reached in tenant.reached.iter().filter(|_| is_up) {
+        writeln!(out, "  REACHED {}", reached.text)?;
+    }
+    Ok(())
 }
 
 /// Writes the lines below a tenant.

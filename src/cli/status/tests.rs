@@ -323,7 +323,8 @@ fn the_form_of_the_json_is_stable() {
             "drift": null
           },
           "cgroup": null,
-          "link": null
+          "link": null,
+          "reached": []
         }
       ]
     }
@@ -375,7 +376,8 @@ fn the_form_of_a_failure_in_json_is_stable() {
         "drift": null
       },
       "cgroup": null,
-      "link": null
+      "link": null,
+      "reached": []
     }
     "#);
 }

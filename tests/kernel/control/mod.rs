@@ -86,6 +86,7 @@ fn status(app: &AppName, tenants: &[TenantName]) -> AppStatus {
         network: NetworkState::default(),
         cgroup: Some("/sys/fs/cgroup/tenantd/wiki/acme".to_owned()),
         link: Some("td0123456789ab".to_owned()),
+        reached: Vec::new(),
     };
     AppStatus {
         app: app.clone(),

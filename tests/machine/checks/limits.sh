@@ -94,6 +94,7 @@ no_more_processes() {
     wait_for eval "grep -q '^max [1-9]' $(leaf bolt)/pids.events"
     [ "$(cat "$(leaf bolt)/pids.current")" -le 30 ]
     same "$other" "$(pid_of $APP acme)"
+    wait_for eval "tenantd status --app $APP | grep -q 'REACHED a new process or thread was refused .*: pids.max is 30'"
     holds "$(tenantd status --app $APP bolt)" "PIDS [0-9]+; pids.max 30; a new process or thread was refused"
 }
 
@@ -104,6 +105,18 @@ throttled() {
     holds "$(cat /run/said)" "CPU [0-9.]+ s used; cpu.quota 20 %; throttled [0-9]+ times"
     holds "$(cat /run/said)" "MEMORY [0-9.]+ (KiB|MiB), at most .*; memory.max 96 MiB, memory.swap 0"
     saw "$(grep throttled "$(leaf acme)/cpu.stat" | tr '\n' ' ')"
+}
+
+# Without a notification that came in time, the reason is there all the same.
+ended_by_the_oom_killer() {
+    tenantd restart --app $APP acme
+    before=$(pid_of $APP acme)
+    order acme 'exec tail -c 1G /dev/zero'
+    again() { now=$(pid_of "$APP" acme) && [ "$now" != "$before" ] && [ "$now" != null ]; }
+    wait_for again
+    tenantd status --app $APP acme | tee /run/said || true
+    journalctl -q -o cat -u $UNIT | grep "acme: the OOM killer ended 1 process: memory.max is 96 MiB"
+    saw "$(journalctl -q -o cat -u $UNIT | grep 'OOM killer' | tail -1)"
 }
 
 # 24 MiB that the shell holds in a variable. There may be no swap: then little is taken.
@@ -131,5 +144,6 @@ check "limits are kept by the next supervisor" kept_by_the_next_supervisor
 check "a supervisor that is killed is started again, and sets the limits" killed_and_started_again
 check "a tenant cannot make more processes than its limit" no_more_processes
 check "a tenant gets no more processor time than its quota" throttled
+check "the OOM killer is the reason of an end" ended_by_the_oom_killer
 check "a tenant hibernates, and stays so under the next supervisor" hibernated
 done_here

@@ -2,15 +2,16 @@
 
 use std::collections::HashSet;
 
+use tenantd_api::wire::watch::ProgramExit;
 use tenantd_api::wire::{self, AppStatus, ExecLimit, ExecTarget, LogPlace, TenantStatus, Tracking};
 use tenantd_core::name::TenantName;
 use tenantd_core::plan::model::{LaunchPlan, Limits};
 use tenantd_core::plan::notify;
 use tenantd_core::plan::phase::Phase;
-use tenantd_core::supervisor::Supervisor;
 use tenantd_core::supervisor::forced::ForcedKill;
 use tenantd_core::supervisor::offline::Offline;
 use tenantd_core::supervisor::view::{StateWord, Unapplied, Want, Why};
+use tenantd_core::supervisor::{Cause, Supervisor};
 use tenantd_host::cgroup::Leaf;
 use tenantd_host::launch::Domain;
 use tenantd_host::limits::{self, JoinLimit};
@@ -20,6 +21,7 @@ use crate::clock;
 use crate::drifts::Drifts;
 use crate::executor::Executor;
 use crate::executor::inventory::{Entry, Running};
+use crate::reached::Reached;
 use crate::refusals::Refusals;
 use crate::reload::Reloads;
 use crate::requests::queue::{AskedExec, NoExecTarget, Unknown};
@@ -41,6 +43,7 @@ pub(crate) struct Tenants<'a> {
 pub(crate) struct Seen<'a> {
     pub(crate) targets: &'a Targets,
     pub(crate) refusals: &'a Refusals,
+    pub(crate) reached: &'a Reached,
     pub(crate) drifts: &'a Drifts,
 }
 
@@ -135,7 +138,7 @@ impl<'a> Tenants<'a> {
             false => None,
         };
         let offline = view.offline.as_ref().map(running_offline);
-        let why = view.why.as_ref().map(ToString::to_string);
+        let why = view.why.as_ref().map(|why| self.with_limits(tenant, why));
         Some(TenantStatus {
             pid,
             addresses: entry.plan.link.addresses.clone(),
@@ -157,10 +160,7 @@ impl<'a> Tenants<'a> {
                 .or(why),
             failure: failure(view.why),
             applying: view.unapplied == Some(Unapplied::Underway),
-            unapplied: match view.unapplied {
-                Some(Unapplied::Refused(failure)) => Some(failure),
-                Some(Unapplied::Underway) | None => None,
-            },
+            unapplied: view.unapplied.and_then(refused),
             lid: running.and_then(|run| Some(run.view?.lid?.to_string())),
             refused: self.seen.refusals.of_tenant(&view.name).to_vec(),
             misfit: None,
@@ -175,8 +175,25 @@ impl<'a> Tenants<'a> {
             network: self.seen.drifts.of_tenant(&view.name),
             cgroup: cgroup(entry),
             link: link(entry),
+            reached: self.seen.reached.of_tenant(&view.name),
             name: view.name,
         })
+    }
+
+    /// The cause of a transition as text, as [`Self::with_limits`].
+    pub(crate) fn reason(self, tenant: &TenantName, cause: &Cause) -> String {
+        match (ProgramExit::of(cause), self.seen.reached.reason(tenant)) {
+            (Some(_), Some(reason)) => format!("{cause}; {reason}"),
+            (Some(_) | None, _) => cause.to_string(),
+        }
+    }
+
+    /// Why a tenant is in its state. To the end of a program belong the limits that it had reached.
+    fn with_limits(self, tenant: &TenantName, why: &Why) -> String {
+        match (why, self.seen.reached.reason(tenant)) {
+            (Why::Exit(_), Some(reason)) => format!("{why}; {reason}"),
+            (Why::Exit(_) | Why::Failure(_), _) => why.to_string(),
+        }
     }
 
     /// What confines the processes of the launch.
@@ -362,6 +379,14 @@ fn link(entry: &Entry) -> Option<String> {
     provisioned
         .has_netns
         .then(|| entry.plan.link.host.name.to_string())
+}
+
+/// Why a live change was refused.
+fn refused(unapplied: Unapplied) -> Option<tenantd_core::stage::Failure> {
+    match unapplied {
+        Unapplied::Refused(failure) => Some(failure),
+        Unapplied::Underway => None,
+    }
 }
 
 fn failure(why: Option<Why>) -> Option<tenantd_core::stage::Failure> {

@@ -47,7 +47,7 @@ impl Subscriptions {
             kind: kind(cause, from == to),
             from: Some((*from).into()),
             state: (*to).into(),
-            reason: Some(cause.to_string()),
+            reason: Some(tenants.reason(tenant, cause)),
             exit: ProgramExit::of(cause),
             time: now(),
             status,

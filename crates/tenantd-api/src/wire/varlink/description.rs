@@ -2,7 +2,7 @@
 //! interface description. They have no other use.
 #![allow(dead_code, missing_docs, reason = "only their descriptions are used")]
 
-use super::super::{LogPlace, Offline, RefusedWrite, Tracking};
+use super::super::{LogPlace, Offline, ReachedLimit, RefusedWrite, Tracking};
 use super::{AnswerWord, CustomType, Phase, Program, StateWord, Type, Want};
 use crate::wire::watch::ProgramExit;
 
@@ -64,6 +64,7 @@ pub struct TenantStatus {
     network: Option<NetworkState>,
     cgroup: Option<String>,
     link: Option<String>,
+    reached: Option<Vec<ReachedLimit>>,
 }
 
 /// How often something on the host was different from the plan and was corrected, and what could not be.
