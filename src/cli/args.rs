@@ -3,6 +3,7 @@
 mod help;
 mod host;
 mod learn;
+mod set;
 mod tenants;
 mod top;
 mod usage;
@@ -20,6 +21,7 @@ use tenantd_core::name::TenantName;
 
 pub use self::host::{Doctor, Gc, Init};
 pub use self::learn::Learn;
+pub use self::set::Set;
 pub use self::tenants::{
     Act, Chown, Kill, LeakTest, Pause, ReloadApp, Restart, Show, StartStop, Status, Verify, Wait,
     Which,
@@ -195,6 +197,9 @@ pub enum Command {
         #[command(flatten)]
         wait: Wait,
     },
+    /// Set limits of a tenant in the manifest, and reload
+    #[command(after_help = set::HELP)]
+    Set(Set),
     /// Remove a tenant from the manifest, and reload; its datastore stays
     #[command(after_help = "EXAMPLES\n  \
         tenantd remove acme\n\n\

@@ -1,4 +1,4 @@
-//! `add` and `remove`: add a tenant to the manifest or remove one, and reload.
+//! `add`, `remove` and `set`: add a tenant to the manifest, remove one or change its limits, and reload.
 //!
 //! The new text is checked before it is written: if it has any problem, the file is left unchanged.
 
@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 
-use super::args::{Show, Wait};
+use super::args::{Set, Show, Wait};
 use super::outcome::Outcome;
 use super::progress::{Doing, Progress};
 use super::{BadManifest, End, converse, plan, reload};
@@ -63,6 +63,26 @@ pub(super) fn remove(selector: &Selector, tenant: &TenantName, wait: Wait) -> an
     let text = format!("{tenant}: removed from {}{stays}", path.display());
     say(wait.show, &text)?;
     take_effect(&app, &path, tenant, Doing::Remove, wait)
+}
+
+/// Sets limits of a tenant, and reloads.
+pub(super) fn set(selector: &Selector, what: &Set) -> anyhow::Result<End> {
+    let Set {
+        tenant,
+        limits,
+        permanent: _,
+        wait,
+    } = what;
+    let set = limits.iter().map(|(key, value)| format!("{key} = {value}"));
+    let set = set.collect::<Vec<_>>().join("\n");
+    let (app, path, _) = change_manifest(selector, |text| {
+        let text = edit::set(text, tenant, limits)?;
+        let entry = Some(set.clone());
+        Ok(Edit { text, entry })
+    })?;
+    let text = format!("{tenant}: set in {}:\n{}", path.display(), indented(&set));
+    say(wait.show, &text)?;
+    take_effect(&app, &path, tenant, Doing::Set, *wait)
 }
 
 fn indented(entry: &str) -> String {

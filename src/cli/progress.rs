@@ -39,6 +39,7 @@ pub(super) enum Doing {
     Reload,
     Add,
     Remove,
+    Set,
 }
 
 impl Doing {
@@ -55,6 +56,7 @@ impl Doing {
             Self::Reload => "reload",
             Self::Add => "add",
             Self::Remove => "remove",
+            Self::Set => "set",
         }
     }
 
@@ -68,7 +70,7 @@ impl Doing {
             Self::Pause | Self::Hibernate => "pausing",
             Self::Resume => "resuming",
             Self::ReloadApp => "reloading",
-            Self::Reload | Self::Add | Self::Remove => "changing",
+            Self::Reload | Self::Add | Self::Remove | Self::Set => "changing",
         }
     }
 
@@ -82,7 +84,7 @@ impl Doing {
             Self::Pause | Self::Hibernate => "paused",
             Self::Resume => "resumed",
             Self::ReloadApp => "reloaded",
-            Self::Reload | Self::Add | Self::Remove => "changed",
+            Self::Reload | Self::Add | Self::Remove | Self::Set => "changed",
         }
     }
 }

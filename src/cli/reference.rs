@@ -11,7 +11,7 @@ pub fn of(command: &str) -> &'static [Section] {
         "status" => STATUS,
         "list" => LIST,
         "start" | "stop" | "restart" | "kill" | "pause" | "resume" | "hibernate" | "reload-app"
-        | "reload" | "add" | "remove" => OUTCOMES,
+        | "reload" | "add" | "remove" | "set" => OUTCOMES,
         "diff" => DIFF,
         "check" => CHECK,
         "doctor" => DOCTOR,

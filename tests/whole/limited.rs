@@ -250,3 +250,50 @@ fn a_limit_that_is_reached_is_noticed_and_is_the_reason_of_an_end() {
     assert_eq!(daemon.tenant("acme").reached, []);
     daemon.end();
 }
+
+#[test]
+fn set_writes_a_limit_to_the_manifest_and_applies_it_live() {
+    let text = manifest("", "", ", limits = { hugetlb = { 2MB = \"8 MiB\" } }");
+    let text = text.replace("[tenants]\n", "[tenants]\n# A comment.\n");
+    let daemon = Daemon::start_settled(&text);
+    let (acme, before) = (leaf(&daemon, "acme"), pids(&daemon));
+    let written = || fs::read_to_string(&daemon.manifest).unwrap();
+    let text = written();
+    let set = |limits: &[&str]| {
+        let words = ["set", "acme"].iter().chain(limits).chain(&["--permanent"]);
+        daemon.tell(&words.copied().collect::<Vec<_>>())
+    };
+    let said = set(&["hugetlb.2MB=16MiB", "open_files=512:1024"]).expect(0);
+    assert!(said.contains("\n  hugetlb.2MB = 16MiB\n"), "{said}");
+    assert_eq!(huge(&acme), "16777216");
+    let pid = daemon.tenant("acme").pid.unwrap();
+    let limits = fs::read_to_string(format!("/proc/{pid}/limits")).unwrap();
+    let files = limits.lines().find(|it| it.starts_with("Max open files"));
+    assert!(files.is_some_and(|it| it.contains(" 1024 ")), "{limits}");
+    let old = "limits = { hugetlb = { 2MB = \"8 MiB\" } }";
+    let new = "limits = { hugetlb = { 2MB = \"16MiB\" }, open_files = \"512:1024\" }";
+    assert_eq!(written(), text.replace(old, new));
+    assert_eq!(pids(&daemon), before);
+    daemon.tell(&["diff"]).expect(0);
+    // What cannot be is refused, and changes nothing.
+    let text = written();
+    for (limit, why) in [
+        ("hugetlb.2MB=lots", "lots"),
+        ("memory=1GiB", "did you mean memory.max?"),
+        ("cpu.quta=1", "did you mean cpu.quota?"),
+    ] {
+        let said = set(&[limit]);
+        assert_ne!(said.code, 0, "{limit}: {said:?}");
+        assert!(
+            said.err.contains(why) && said.err.contains("not changed"),
+            "{limit}: {said:?}"
+        );
+        assert_eq!(written(), text, "{limit}");
+    }
+    daemon
+        .tell(&["set", "acme", "pids.max", "--permanent"])
+        .expect(2);
+    daemon.tell(&["set", "acme", "pids.max=1"]).expect(2);
+    assert_eq!(huge(&acme), "16777216");
+    daemon.end();
+}

@@ -65,6 +65,18 @@ changed_live() {
     same "$before" "$(pid_of $APP acme)"
 }
 
+set_by_a_command() {
+    before=$(pid_of $APP acme)
+    tenantd set --app $APP acme memory.max=100MiB cpu.quota="30 %" --permanent
+    same 104857600 "$(cat "$(leaf acme)/memory.max")"
+    same "30000 100000" "$(cat "$(leaf acme)/cpu.max")"
+    grep -q "A comment that stays" /etc/tenantd/$APP.toml
+    not tenantd set --app $APP acme memory.max=lots --permanent
+    tenantd set --app $APP acme "memory.max=96 MiB" cpu.quota="20 %" --permanent
+    same 100663296 "$(cat "$(leaf acme)/memory.max")"
+    same "$before" "$(pid_of $APP acme)"
+}
+
 # A limit outlives the supervisor, and what another program writes does not.
 kept_by_the_next_supervisor() {
     before=$(pid_of $APP acme)
@@ -140,6 +152,7 @@ hibernated() {
 install_package
 check "limits are in the cgroup before the program runs" set_before_the_program
 check "a reload changes limits without a restart" changed_live
+check "a command sets limits of a running tenant, and writes them to the manifest" set_by_a_command
 check "limits are kept by the next supervisor" kept_by_the_next_supervisor
 check "a supervisor that is killed is started again, and sets the limits" killed_and_started_again
 check "a tenant cannot make more processes than its limit" no_more_processes

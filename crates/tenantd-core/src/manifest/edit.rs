@@ -4,10 +4,13 @@
 //! Values are not validated here: the edited manifest is read and checked like any other.
 
 mod lines;
+mod set;
 #[cfg(test)]
 mod tests;
 
 use toml_edit::{DocumentMut, InlineTable, Item, Table, TableLike, Value};
+
+pub use self::set::set;
 
 use super::suggest::closest;
 use crate::name::TenantName;
@@ -36,6 +39,14 @@ pub enum EditError {
         /// The tenant.
         tenant: TenantName,
         /// A tenant with a similar name.
+        near: Option<String>,
+    },
+    /// There is no such limit.
+    #[error("there is no limit `{key}`{}", did_you_mean(near.as_deref()))]
+    NoLimit {
+        /// What was given.
+        key: String,
+        /// A limit with a similar name.
         near: Option<String>,
     },
 }
@@ -146,11 +157,7 @@ pub fn remove(text: &str, tenant: &TenantName) -> Result<String, EditError> {
     let tenants = whole.entry("tenants").or_insert(Item::Table(Table::new()));
     let tenants = tenants.as_table_like_mut().ok_or(EditError::NoTable)?;
     if tenants.remove(tenant.as_str()).is_none() {
-        let names = tenants.iter().map(|(name, _)| name);
-        return Err(EditError::Missing {
-            tenant: tenant.clone(),
-            near: closest(tenant.as_str(), names).map(str::to_owned),
-        });
+        return Err(missing(tenant, tenants));
     }
     let rest = whole.to_string();
     let by_lines = lines::without(text, tenant.as_str());
@@ -158,6 +165,14 @@ pub fn remove(text: &str, tenant: &TenantName) -> Result<String, EditError> {
         Some(by_lines) => Ok(by_lines),
         // Something else is on the same lines.
         None => Ok(lines::carry(text, &rest)),
+    }
+}
+
+fn missing(tenant: &TenantName, tenants: &dyn TableLike) -> EditError {
+    let names = tenants.iter().map(|(name, _)| name);
+    EditError::Missing {
+        tenant: tenant.clone(),
+        near: closest(tenant.as_str(), names).map(str::to_owned),
     }
 }
 
