@@ -15,6 +15,7 @@ user = "root"
 datastore = { path = "/mnt" }
 [app.restart]
 delay = "200ms"
+strikes = 0
 [app.total]
 memory.max = "1 GiB"
 [network]
