@@ -27,8 +27,8 @@ fn fences(guide: &'static str) -> Vec<Fence> {
             Some(_) if inside => inside = false,
             Some(mark) => {
                 inside = true;
-                // Parts of files.
-                is_command = !["toml", "ini", "nginx"].contains(&mark);
+                // Parts of files, and output.
+                is_command = !["toml", "ini", "nginx", "text"].contains(&mark);
                 if !is_command {
                     continue;
                 }
