@@ -72,24 +72,26 @@ fn sample(text: &str, name: &str) -> Option<f64> {
     values.next()?.trim().parse().ok()
 }
 
-/// Runs Prometheus' own checks.
-fn checked(arguments: &[&str], input: &str) {
-    let mut promtool = Command::new("promtool");
-    let promtool = promtool
+/// What the reference parser of OpenMetrics does with its input: it fails on what the format does not allow.
+const PARSER: &str = "
+import sys
+from prometheus_client.openmetrics.parser import text_string_to_metric_families
+assert list(text_string_to_metric_families(sys.stdin.read()))
+";
+
+/// Runs a check that others wrote, which says nothing if all is well.
+fn checked(program: &str, arguments: &[&str], input: &str) {
+    let mut check = Command::new(program)
         .args(arguments)
         .stdin(Stdio::piped())
-        .stdout(Stdio::piped());
-    let mut promtool = promtool
+        .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()
-        .expect("the tests need the package prometheus");
-    promtool
-        .stdin
-        .take()
-        .unwrap()
-        .write_all(input.as_bytes())
-        .unwrap();
-    let said = promtool.wait_with_output().unwrap();
+        .unwrap_or_else(|error| panic!("{program}: {error}"));
+    let mut stdin = check.stdin.take().unwrap();
+    stdin.write_all(input.as_bytes()).unwrap();
+    drop(stdin);
+    let said = check.wait_with_output().unwrap();
     assert!(said.status.success() && said.stderr.is_empty(), "{said:?}");
 }
 
@@ -100,6 +102,7 @@ fn assert_formats_and_refusals() {
         body.ends_with("# EOF\n") && body.contains("# TYPE tenantd_tenant_restarts counter\n"),
         "{body}"
     );
+    checked("/usr/bin/python3", &["-c", PARSER], &body);
     assert!(asked("GET /", "*/*").unwrap().0.starts_with("HTTP/1.1 404"));
     assert!(
         asked("POST /metrics", "*/*")
@@ -120,7 +123,7 @@ fn metrics_are_served_and_pass_the_checks_of_prometheus() {
     let mut daemon = Daemon::start_settled(MANIFEST);
     let _exporter = Exporter::start(&format!("unix:{SOCKET}"));
     let text = metrics();
-    checked(&["check", "metrics"], &text);
+    checked("promtool", &["check", "metrics"], &text);
     let app = daemon.app.clone();
     let of = |name: &str, tenant: &str| {
         format!("tenantd_tenant_{name}{{app=\"{app}\",tenant=\"{tenant}\"}}")
@@ -169,7 +172,7 @@ fn metrics_are_served_and_pass_the_checks_of_prometheus() {
     until("its successor is found", || {
         sample(&metrics(), &answers).filter(|it| *it == 1.0)
     });
-    checked(&["check", "metrics"], &metrics());
+    checked("promtool", &["check", "metrics"], &metrics());
     daemon.end();
 }
 
@@ -190,6 +193,7 @@ fn only_root_may_use_the_socket_and_a_second_exporter_is_refused() {
 #[test]
 fn the_rules_for_alerts_are_valid_and_name_metrics_that_exist() {
     checked(
+        "promtool",
         &["check", "rules", "contrib/prometheus/tenantd.rules.yml"],
         "",
     );
