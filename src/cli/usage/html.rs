@@ -20,12 +20,17 @@ h1 { font-size: 1.5rem; } h2 { font-size: 1.25rem; margin: 2.5rem 0 .5rem; }
 figure { margin: 0; } figcaption { font-weight: 600; margin-bottom: .25rem; }
 svg { width: 100%; height: auto; display: block; } svg text { font: 11px system-ui, sans-serif; fill: currentColor; }
 .one { fill: var(--bar); } .two { fill: var(--second); } .axis { stroke: var(--line); }
-table { border-collapse: collapse; margin-top: 1rem; width: 100%; font-variant-numeric: tabular-nums; }
-th, td { text-align: right; padding: .2rem .5rem; border-bottom: 1px solid var(--line); }
+.one.key, .two.key { background: var(--bar); display: inline-block; width: .7em; height: .7em; margin-right: .3em; }
+.two.key { background: var(--second); } .key + .key, span + .key { margin-left: .7em; }
+.wide { overflow-x: auto; margin-top: 1rem; }
+table { border-collapse: collapse; width: 100%; font-size: .85rem; font-variant-numeric: tabular-nums; }
+th, td { text-align: right; padding: .2rem .5rem; border-bottom: 1px solid var(--line); white-space: nowrap; }
 th:first-child, td:first-child { text-align: left; } tfoot td { font-weight: 600; }
 footer { margin-top: 2rem; opacity: .75; }
-@media print { :root { color-scheme: light; } body { margin: 0; max-width: none; font-size: 11px; }
-  section { break-after: page; } figure, tr { break-inside: avoid; } }
+@media print { :root { color-scheme: light; print-color-adjust: exact; } body { margin: 0; max-width: none; font-size: 11px; }
+  section + section { break-before: page; } figure, tr { break-inside: avoid; } .wide { overflow: visible; }
+  .charts { grid-template-columns: repeat(3, 1fr); } table { font-size: 8.5px; } th, td { padding: .15rem .3rem; }
+  tfoot { display: table-row-group; } }
 ";
 
 /// A column of the table: its name, and the text of an amount.
@@ -94,8 +99,8 @@ fn section((app, tenant): (&AppName, &TenantName), periods: &[&Usage]) -> String
     }
     format!(
         "<section>\n<h2>{tenant} <small>({app})</small></h2>\n<div class=\"charts\">\n{charts}</div>\n\
-         <table>\n<thead><tr><th scope=\"col\">Period</th>{head}</tr></thead>\n<tbody>\n{body}</tbody>\n\
-         <tfoot>\n{}</tfoot>\n</table>\n</section>\n",
+         <div class=\"wide\">\n<table>\n<thead><tr><th scope=\"col\">Period</th>{head}</tr></thead>\n<tbody>\n{body}</tbody>\n\
+         <tfoot>\n{}</tfoot>\n</table>\n</div>\n</section>\n",
         line("All", &sum)
     )
 }
@@ -110,7 +115,7 @@ mod tests {
         let text = page(&super::super::tests::sample(), days);
         for tag in [
             "html", "head", "body", "style", "section", "svg", "table", "tr", "td", "figure",
-            "rect",
+            "rect", "div", "span",
         ] {
             let opened = text.matches(&format!("<{tag}>")).count()
                 + text.matches(&format!("<{tag} ")).count();

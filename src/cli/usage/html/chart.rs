@@ -12,6 +12,8 @@ const BOTTOM: u64 = 110;
 /// A chart with one bar for each period, or two on top of each other.
 pub(super) struct Chart<'a> {
     title: &'static str,
+    /// What the first and the second bar stand for, if there are two.
+    keys: Option<[&'static str; 2]>,
     periods: Vec<&'a str>,
     first: Vec<u64>,
     second: Vec<u64>,
@@ -20,42 +22,57 @@ pub(super) struct Chart<'a> {
 
 type Amount = fn(&Amounts) -> Option<u64>;
 
-/// A title, one or two amounts, and their text.
-type Kind = (&'static str, Amount, Amount, fn(u64) -> String);
+/// A title, the names of two amounts if there are two, the amounts, and their text.
+type Kind = (
+    &'static str,
+    Option<[&'static str; 2]>,
+    Amount,
+    Amount,
+    fn(u64) -> String,
+);
 
 /// The charts of what is counted.
 pub(super) fn charts<'a>(usage: &[&'a Usage]) -> Vec<Chart<'a>> {
     let none: Amount = |_| None;
     let all: [Kind; 6] = [
-        ("Processor time", |it| Some(it.cpu_usec? / 1000), none, time),
-        ("Largest memory", |it| it.memory_peak, none, bytes),
+        (
+            "Processor time",
+            None,
+            |it| Some(it.cpu_usec? / 1000),
+            none,
+            time,
+        ),
+        ("Largest memory", None, |it| it.memory_peak, none, bytes),
         (
             "Received and sent",
+            Some(["received", "sent"]),
             |it| it.in_bytes,
             |it| it.out_bytes,
             bytes,
         ),
         (
             "Read and written",
+            Some(["read", "written"]),
             |it| it.io_read,
             |it| it.io_written,
             bytes,
         ),
-        ("Data", |it| it.datastore_bytes, none, bytes),
-        ("Up", |it| it.up_ms, none, time),
+        ("Data", None, |it| it.datastore_bytes, none, bytes),
+        ("Up", None, |it| it.up_ms, none, time),
     ];
     let is_counted = |first: Amount| usage.iter().any(|it| first(&it.amounts).is_some());
     let counted = all
         .into_iter()
-        .filter(|(_, first, _, _)| is_counted(*first));
+        .filter(|(_, _, first, _, _)| is_counted(*first));
     let of = |amount: Amount| {
         usage
             .iter()
             .map(|it| amount(&it.amounts).unwrap_or(0))
             .collect()
     };
-    let chart = counted.map(|(title, first, second, text)| Chart {
+    let chart = counted.map(|(title, keys, first, second, text)| Chart {
         title,
+        keys,
         periods: usage.iter().map(|it| it.period.as_str()).collect(),
         first: of(first),
         second: of(second),
@@ -77,14 +94,26 @@ impl Chart<'_> {
         let (first, last) = (first.copied().unwrap_or(""), last.copied().unwrap_or(""));
         let last = if first == last { "" } else { last };
         format!(
-            "<figure><figcaption>{title}</figcaption>\n\
+            "<figure><figcaption>{title}{keys}</figcaption>\n\
              <svg viewBox=\"0 0 {WIDTH} {HEIGHT}\" role=\"img\" aria-label=\"{title}, at most {most_text}\">\n\
              {bars}<line class=\"axis\" x1=\"0\" x2=\"{WIDTH}\" y1=\"{BOTTOM}\" y2=\"{BOTTOM}\"></line>\n\
              <text x=\"0\" y=\"12\">{most_text}</text><text x=\"0\" y=\"125\">{first}</text>\
              <text x=\"{WIDTH}\" y=\"125\" text-anchor=\"end\">{last}</text>\n</svg></figure>\n",
             title = self.title,
+            keys = self.legend(),
             most_text = (self.text)(most),
             bars = self.bars(most),
+        )
+    }
+
+    /// Which colour stands for what, if there are two.
+    fn legend(&self) -> String {
+        let Some([first, second]) = self.keys else {
+            return String::new();
+        };
+        format!(
+            " <small><span class=\"one key\"></span><span>{first}</span>\
+             <span class=\"two key\"></span><span>{second}</span></small>"
         )
     }
 
