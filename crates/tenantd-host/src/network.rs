@@ -49,6 +49,7 @@ mod refusal;
 mod repair;
 mod request;
 pub mod residue;
+mod segment;
 mod serve;
 mod subnet;
 mod tenant;
@@ -74,6 +75,7 @@ use link::Links;
 use provision::Provisioner;
 use refusal::broken;
 use request::Request;
+use segment::Segment;
 use serve::serve;
 
 pub use exchange::Generation;
@@ -389,6 +391,7 @@ async fn start(network: NetworkPlan) -> Result<(Provisioner, Opened), Failure> {
         network,
         hub: Cell::new(hub),
         uplink: Cell::default(),
+        segment: Segment::default(),
         sysctls: RefCell::new(sysctls),
         firewall,
         held: RefCell::default(),

@@ -125,7 +125,7 @@ impl Provisioner {
         }
         self.keep_of(link, &gone);
         self.until_free(link, &new).await?;
-        self.probe(new.iter().copied()).await?;
+        self.probe(link, &new).await?;
         admit(link)?;
         self.hold(link);
         for address in &new {

@@ -28,7 +28,6 @@ use super::firewall::inner;
 use super::hub::Opened;
 use super::link::{Found, Links, index_of};
 use super::mend::{Outcome, differences};
-use super::probe::{On, refuse_taken};
 use super::provision::Provisioner;
 use super::refusal::{broken, errno, refused};
 use super::subnet;
@@ -57,6 +56,12 @@ pub(super) async fn open(
 
 /// Finds out whether the parent can carry what tenants send. It is not ours, so nothing of it is mended.
 pub(super) async fn look(links: &Links, parent: &Interface) -> Result<(u32, Vec<String>), Failure> {
+    let found = usable(links, parent).await?;
+    Ok((found.index, Vec::new()))
+}
+
+/// The parent, if it can carry what tenants send.
+pub(super) async fn usable(links: &Links, parent: &Interface) -> Result<Found, Failure> {
     let name = parent.as_str();
     let Some(found) = links.find(name).await? else {
         return Err(
@@ -65,7 +70,7 @@ pub(super) async fn look(links: &Links, parent: &Interface) -> Result<(u32, Vec<
         );
     };
     let why = match (found.up, found.carrier) {
-        (true, true) => return Ok((found.index, Vec::new())),
+        (true, true) => return Ok(found),
         (false, _) => format!("it is down, so no tenant is reached: `ip link set {name} up`"),
         (true, false) => "it has no carrier, so no tenant is reached: look at its cable".to_owned(),
     };
@@ -150,8 +155,7 @@ impl Links {
 }
 
 impl Provisioner {
-    /// Makes the tenant's own link, beside the pair that bears its mark. Its addresses come last, once no other machine
-    /// has them.
+    /// Makes the tenant's own link, beside the pair that bears its mark.
     pub(super) async fn set_up_macvlan(
         &self,
         (link, parent): (&LinkPlan, &Interface),
@@ -162,7 +166,7 @@ impl Provisioner {
         let network = &self.network;
         self.links.mark(made.index, link).await?;
         crash::point("network: host end up", &link.mark);
-        look(&self.links, parent).await?;
+        usable(&self.links, parent).await?;
         self.links
             .create_macvlan(network, (link, parent), netns)
             .await?;
@@ -177,22 +181,9 @@ impl Provisioner {
             }
             _ => why,
         })?;
-        self.probe_before(link, netns, link.addresses.iter())
-            .await?;
         socket.set_up(network, link).await?;
         crash::point("network: tenant end up", &link.mark);
         Ok(())
-    }
-
-    /// Fails if another machine has one of these addresses.
-    async fn probe_before(
-        &self,
-        link: &LinkPlan,
-        netns: &Netns,
-        addresses: impl Iterator<Item = IpAddr>,
-    ) -> Result<(), Failure> {
-        let on = On::Tenant(netns, link.tenant.name.as_str());
-        refuse_taken(on, link.tenant.mac, addresses).await
     }
 
     /// Compares what the host has of a tenant with its plan.
@@ -243,15 +234,12 @@ impl Provisioner {
         self.change_inside(link, netns, &gone, &[]).await?;
         self.keep_of(link, &gone);
         self.until_free(link, &new).await?;
+        self.probe(link, &new).await?;
         guard(&self.network, link, netns)?;
         self.hold(link);
         if new.is_empty() {
             return Ok(());
         }
-        for address in &new {
-            self.links.refuse_own_address(*address, None).await?;
-        }
-        self.probe_before(link, netns, new.iter().copied()).await?;
         self.change_inside(link, netns, &[], &new).await?;
         announce(netns, link, new.into_iter())
     }

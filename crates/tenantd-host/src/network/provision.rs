@@ -21,6 +21,7 @@ use super::link::{Found, Links, index_of};
 use super::live::Held;
 use super::rate;
 use super::refusal::{broken, errno, refused};
+use super::segment::Segment;
 use super::tenant::TenantSocket;
 use super::uplink::Uplink;
 
@@ -47,6 +48,8 @@ pub(super) struct Provisioner {
     pub(super) hub: Cell<u32>,
     /// The uplink, as it was found last.
     pub(super) uplink: Cell<Option<Uplink>>,
+    /// Where tenants are machines of the network of an interface of the host.
+    pub(super) segment: Segment,
     /// Access to the sysctls of a tenant's namespace.
     pub(super) sysctls: RefCell<Sysctls>,
     /// The firewall, unless the manifest has none.

@@ -201,7 +201,8 @@ async fn provision(
     link: &LinkPlan,
 ) -> Result<Netns, Failure> {
     // Before a place is taken: it waits, and others need not.
-    provisioner.probe(link.addresses.iter()).await?;
+    let addresses: Vec<_> = link.addresses.iter().collect();
+    provisioner.probe(link, &addresses).await?;
     let _permit = room.acquire().await;
     provisioner.provision(link).await
 }

@@ -214,7 +214,7 @@ impl Provisioner {
     }
 
     /// Fails if another machine in the uplink's network has one of these addresses. Takes 0.3 s if there are some in it.
-    pub(super) async fn probe(
+    pub(super) async fn probe_by_uplink(
         &self,
         addresses: impl IntoIterator<Item = IpAddr>,
     ) -> Result<(), Failure> {

@@ -4,6 +4,7 @@ mod changes;
 mod guard;
 mod lan;
 mod many;
+mod starts;
 
 use std::io::ErrorKind;
 use std::net::{IpAddr, UdpSocket};
