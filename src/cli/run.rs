@@ -12,7 +12,7 @@ use tenantd_daemon::manifest::ManifestFile;
 use tenantd_daemon::{self, Start, logs, own_log, signals};
 use tenantd_host::doctor::{self, Grade};
 use tenantd_host::inherited::Inherited;
-use tenantd_host::limits;
+use tenantd_host::{limits, timeline};
 
 /// Runs all tenants of a manifest until a signal stops them. If a running supervisor started this
 /// process as the preflight of an upgrade, only says whether it would run.
@@ -55,7 +55,9 @@ fn supervise(
     inherited: Inherited,
     descriptors: rustix::process::Rlimit,
 ) -> anyhow::Result<End> {
+    let reading = timeline::span("start: read the manifest", config);
     let (plan, manifest) = fitting(config, plan::read_to_run(config)?)?;
+    drop(reading);
     let logs_go_to = logs::place();
     let log_guard = own_log::init(&plan.app, logs_go_to, false).context("cannot set up the log")?;
     let writers = doctor::manifest(manifest.path());

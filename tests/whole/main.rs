@@ -97,6 +97,7 @@ mod sweeps;
 mod syslog;
 mod taken_away;
 mod terminal;
+mod timeline;
 mod too_many;
 mod top;
 mod unexecuted;

@@ -94,9 +94,9 @@ use std::io;
 use tenantd_api::wire::watch::EndReason;
 use tenantd_core::name::TenantName;
 use tenantd_core::supervisor::Supervisor;
-use tenantd_host::crash;
 use tenantd_host::network::Note;
 use tenantd_host::runtime::Runtime;
+use tenantd_host::{crash, timeline};
 
 use self::drifts::Drifts;
 use self::executor::Executor;
@@ -223,6 +223,7 @@ impl Daemon {
 
     /// Passes an event to the owner that is responsible for it.
     fn route(&mut self, next: Next) {
+        let _span = timeline::span("loop: route", "");
         let (app, serving) = (&self.executor.host().app, self.handover.is_serving());
         let inventory = self.executor.inventory();
         match next {
@@ -282,6 +283,7 @@ impl Daemon {
             let Some(input) = self.poll() else {
                 break true;
             };
+            let _span = timeline::span("loop: apply", "");
             self.apply(input);
             if self.stretch.is_over() {
                 break false;

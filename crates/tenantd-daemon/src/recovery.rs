@@ -24,8 +24,8 @@ use tenantd_core::plan::model::{Plan, TenantPlan};
 use tenantd_core::supervisor::Supervisor;
 use tenantd_core::supervisor::checkpoint::Resources;
 use tenantd_core::supervisor::event::{Event, LaunchId};
-use tenantd_host::crash;
 use tenantd_host::inherited::Inherited;
+use tenantd_host::{crash, timeline};
 
 use crate::executor::host::Host;
 use crate::input::{Input, PlanChange};
@@ -62,6 +62,7 @@ impl Recovery {
     pub(super) async fn remove_unplanned(&self, plan: &Plan, previous: &Previous) {
         let names = plan.tenants.iter().map(|tenant| tenant.name.clone());
         let planned: BTreeSet<TenantName> = names.collect();
+        let _wait = timeline::wait("recovery: orphans and residue", "");
         self.end_orphans(previous, plan).await;
         crash::point("begin: orphans ended", "");
         self.remove_residue(|tenant| planned.contains(tenant)).await;
@@ -92,12 +93,18 @@ impl Recovery {
             }
             known.push((plan, record));
         }
+        let finding = timeline::wait("recovery: find", "");
         let mut found = self.found(known, wants).await;
+        drop(finding);
         if self.host.network.is_another() {
             exchanged::reprovision(&mut found);
         }
+        let ending = timeline::wait("recovery: end the unused", "");
         self.end_unused(&with_netns(&found)).await;
+        drop(ending);
+        let admitting = timeline::wait("recovery: admit", "");
         self.admit_found(&found).await;
+        drop(admitting);
         for (slot, record) in records.into_values() {
             // Its failures still count towards the budget of restarts.
             let checkpoint = std::iter::once(&record.checkpoint);

@@ -29,7 +29,7 @@ use tenantd_host::children::{Children, Making};
 use tenantd_host::inherited::Inherited;
 use tenantd_host::network::{Network, Note};
 use tenantd_host::runtime::Runtime;
-use tenantd_host::{crash, fifo, notify};
+use tenantd_host::{crash, fifo, notify, timeline};
 
 use crate::Daemon;
 use crate::collect::client::{self, Collector};
@@ -242,13 +242,16 @@ async fn recover(
     plans: Vec<Arc<TenantPlan>>,
     previous: Previous,
 ) {
+    let limits = timeline::span("recovery: limits of all", "");
     daemon.executor.host().limit_all();
+    drop(limits);
     let parts = (
         &mut daemon.supervisor,
         &mut daemon.state_file,
         &mut daemon.wants,
     );
     for input in recovery.recover(plans, previous, parts).await {
+        let _span = timeline::span("recovery: apply", "");
         daemon.apply(input);
     }
     recovery.close_unclaimed();

@@ -3,6 +3,7 @@
 use tenantd_core::name::TenantName;
 use tenantd_core::supervisor::Step;
 use tenantd_core::supervisor::action::Action;
+use tenantd_host::timeline;
 
 use crate::Daemon;
 use crate::requests::answer::{Seen, Tenants};
@@ -13,9 +14,11 @@ impl Daemon {
     pub(crate) fn carry_out(&mut self, step: Step) {
         self.executor.use_next_plan(&step.actions);
         for tenant in &step.changed {
+            let _span = timeline::span("loop: record", tenant.as_str());
             self.record(tenant);
         }
         for transition in &step.transitions {
+            let _span = timeline::span("loop: transition", transition.tenant.as_str());
             let inventory = self.executor.inventory();
             self.reached.on_transition(transition, inventory);
             let view = self.supervisor.tenant(&transition.tenant);
@@ -35,6 +38,7 @@ impl Daemon {
             if let Action::Remove { tenant } = &action {
                 self.remove_tenant(tenant);
             }
+            let _span = timeline::span("loop: perform", "");
             self.executor.perform(action);
         }
     }

@@ -31,6 +31,7 @@ use rustix::process::{Pid, PidfdFlags, getpid, pidfd_open, set_child_subreaper};
 use crate::launch::raw::{self, Stop};
 use crate::launch::ready_fd::ReadyFd;
 use crate::process::{self, Ended};
+use crate::timeline;
 
 /// What the thread of the children and all others share.
 static SHARED: Mutex<Shared> = Mutex::new(Shared {
@@ -324,6 +325,7 @@ fn do_next() -> bool {
     let next = shared().work.pop_front();
     let is_some = next.is_some();
     if let Some(work) = next {
+        let _span = timeline::span("children: work", "");
         work();
     }
     is_some
@@ -369,6 +371,7 @@ fn reap_next() -> Result<bool, Errno> {
         // Perhaps it is about to be registered; then this is called again.
         return Ok(false);
     }
+    timeline::mark("children: reap", "");
     let Some(ended) = raw::reap(pid)? else {
         // Its owner was faster.
         return Ok(true);

@@ -2,17 +2,19 @@
 //!
 //! The variable `TENANTD_CRASH_AT` arms one point: `POINT`, `POINT@TENANT` for a single tenant,
 //! `POINT#2` for the second time that it is reached. A program that is executed in the same process
-//! inherits the variable and counts from the beginning. Crash points exist only in builds with
-//! debug assertions. `tests/whole/crash` lists all of them and shows that the next supervisor
+//! inherits the variable and counts from the beginning. Processes die only in builds with debug
+//! assertions; in all builds each point is a mark of the [`timeline`](crate::timeline). `tests/whole/crash` lists all of them and shows that the next supervisor
 //! recovers from each.
 
 #[cfg(debug_assertions)]
 pub use armed::point;
 
-/// Does nothing in a build without debug assertions.
+/// A mark of the [`timeline`](crate::timeline), and nothing else in a build without debug assertions.
 #[cfg(not(debug_assertions))]
 #[inline(always)]
-pub fn point(_name: &'static str, _of: &(impl AsRef<std::path::Path> + ?Sized)) {}
+pub fn point(name: &'static str, of: &(impl AsRef<std::path::Path> + ?Sized)) {
+    crate::timeline::mark(name, of);
+}
 
 #[cfg(debug_assertions)]
 mod armed {
@@ -36,9 +38,9 @@ mod armed {
     }
 
     /// Kills this process if this point is armed. The last part of `of` is the name of the tenant,
-    /// or
-    /// `of` is empty.
+    /// or `of` is empty. It is also a mark of the [`timeline`](crate::timeline).
     pub fn point(name: &'static str, of: &(impl AsRef<Path> + ?Sized)) {
+        crate::timeline::mark(name, of);
         if let Some(armed) = &*ARMED
             && armed.strikes(name, of.as_ref())
         {

@@ -30,6 +30,7 @@
 //! | [`sealed`] | a copy of this program that nobody can change |
 //! | [`counters`] | what tenants have used, as the kernel counts it |
 //! | [`crash`] | points at which a test kills the process |
+//! | [`timeline`] | what is done when, to find where time goes |
 //!
 //! All `unsafe` code of tenantd is in [`launch`].
 
@@ -72,6 +73,7 @@ pub mod sealed;
 mod sock_diag;
 pub mod syslog;
 pub mod targets;
+pub mod timeline;
 pub mod uids;
 pub mod uplink;
 pub mod verify;

@@ -5,6 +5,7 @@ use tokio::task::spawn_blocking;
 
 use tenantd_core::name::TenantName;
 use tenantd_core::stage::{Failure, Stage};
+use tenantd_host::timeline;
 
 /// Live changes at a time. A tenant that keeps forking keeps one busy for seconds: launches need
 /// the other blocking threads.
@@ -14,7 +15,12 @@ static APPLIES: Semaphore = Semaphore::const_new(2);
 pub(crate) async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, Failure> + Send + 'static,
 ) -> Result<T, Failure> {
-    match spawn_blocking(work).await {
+    let _wait = timeline::wait("blocking work", "");
+    let timed = move || {
+        let _span = timeline::span("blocking", "");
+        work()
+    };
+    match spawn_blocking(timed).await {
         Ok(result) => result,
         // It is never cancelled, so it panicked: a defect, which must not be hidden.
         Err(error) => std::panic::resume_unwind(error.into_panic()),

@@ -31,7 +31,7 @@ use tenantd_host::launch::{Child, MountTemplates, Order, Used};
 use tenantd_host::netns::{Netns, NetnsMounts};
 use tenantd_host::process::Ended;
 use tenantd_host::program::{self, ProgramFile};
-use tenantd_host::{fifo, launch, lock, notify, process, syslog};
+use tenantd_host::{fifo, launch, lock, notify, process, syslog, timeline};
 
 use crate::executor::host::{Host, blocking, broken};
 use crate::executor::inventory::{Process, Provisioned};
@@ -70,6 +70,7 @@ impl Host {
             let reporter = host.reporter.clone();
             let leaf = provisioned.leaf.clone();
             let templates = Arc::clone(&host.templates);
+            let timed = timeline::wait("launch", plan.name.as_str());
             let started = host.start(&plan, provisioned, (launch, phase)).await;
             // The loop may end while this still waits for a process that cannot be killed.
             drop((host, task));
@@ -79,6 +80,7 @@ impl Host {
                     let child = (spawned, report);
                     let runs =
                         watch_launch((&reporter, starting), of, (launch, phase), child).await;
+                    drop(timed);
                     if runs {
                         drop(spawn_blocking(move || templates.replenish(used)));
                     }
@@ -100,6 +102,7 @@ impl Host {
         if let (true, Some(cgroups), Some(leaf)) =
             (provisioned.used, &self.cgroups, provisioned.leaf.as_ref())
         {
+            let _span = timeline::span("launch: leaf", plan.name.as_str());
             visitors::end_after(leaf).await?;
             cgroups.recreate(leaf)?;
         }
@@ -118,8 +121,10 @@ impl Host {
                 // `status` compares that of the program only.
                 Phase::Init | Phase::Before | Phase::Offline => None,
             };
+            let limits = timeline::span("launch: limits", ordered.name.as_str());
             limiter.limit(provisioned.leaf.as_ref(), &ordered.launch.group)?;
             crash::point("launch: limits set", ordered.name.as_str());
+            drop(limits);
             let netns = open_netns(&namespaces, &ordered.name, &provisioned)?;
             let made = (&netns, provisioned.leaf.as_ref());
             let child = order(&app, &ordered, made, &templates, (descriptors, phase))?;

@@ -9,7 +9,7 @@ use tokio::time::sleep;
 
 use tenantd_core::plan::model::TenantPlan;
 use tenantd_core::stage::Failure;
-use tenantd_host::want;
+use tenantd_host::{timeline, want};
 
 use crate::recovery::Recovery;
 use crate::recovery::survivors::{Survivor, cannot_adopt};
@@ -30,7 +30,10 @@ impl Recovery {
         tries: &mut u32,
     ) -> Option<Survivor> {
         loop {
-            match self.find(plan, Some(&record)) {
+            let finding = timeline::span("recovery: find one", plan.name.as_str());
+            let found = self.find(plan, Some(&record));
+            drop(finding);
+            match found {
                 Err(error) if *tries > 0 && passes(&error) => cannot_adopt(plan, &error),
                 found => return self.as_found(plan, Some(record), found),
             }

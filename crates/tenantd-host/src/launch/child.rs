@@ -9,6 +9,7 @@ pub(crate) mod attributes;
 mod descriptors;
 pub(crate) mod folder;
 pub(super) mod privileges;
+pub(super) mod steps;
 
 use std::ffi::{CStr, CString};
 use std::mem::{ManuallyDrop, MaybeUninit};
@@ -30,6 +31,7 @@ use rustix::thread::{
 
 pub(super) use self::descriptors::Pipes;
 use self::descriptors::{close_others, duplicate, may_go, pass_lock_only};
+use self::steps::Steps;
 use super::mounts::{Mount, Union};
 use super::raw::{landlock_restrict_self, last_errno, mount_setattr_at, outcome};
 use super::report::record;
@@ -51,11 +53,14 @@ pub(super) fn run(spec: &Spec, pipes: &Pipes<'_>) -> ! {
     if let Err(errno) = close_others(pipes.kept) {
         send(report, Stage::Descriptors, 0, errno.raw_os_error());
     } else {
+        pipes.steps.end(Stage::Descriptors);
         // That changes nothing outside of this process, which the parent records meanwhile.
-        let separated = separate(spec);
+        let separated = separate(spec, pipes.steps);
         // Else the parent has died, or the launch has failed: nothing may run that has no record.
-        if may_go(pipes.go)
-            && let Err(Fault(stage, object, errno)) = separated.and_then(|()| descend(spec, report))
+        let may_go = may_go(pipes.go);
+        pipes.steps.end(Stage::Lock);
+        if may_go
+            && let Err(Fault(stage, object, errno)) = separated.and_then(|()| descend(spec, pipes))
         {
             send(report, stage, object, errno.raw_os_error());
         }
@@ -66,26 +71,37 @@ pub(super) fn run(spec: &Spec, pipes: &Pipes<'_>) -> ! {
 }
 
 /// Leaves the supervisor's session and network namespace, and attaches the mounts.
-fn separate(spec: &Spec) -> Result<(), Fault> {
+fn separate(spec: &Spec, steps: Steps<'_>) -> Result<(), Fault> {
     reset_signals().map_err(at(Stage::Signals))?;
+    steps.end(Stage::Signals);
     setsid().map_err(at(Stage::Session))?;
     enter_netns(spec).map_err(at(Stage::EnterNetns))?;
+    steps.end(Stage::EnterNetns);
     separate_mounts(&spec.view).map_err(at(Stage::Propagation))?;
-    attach_all(&spec.mounts)
+    steps.end(Stage::Propagation);
+    attach_all(&spec.mounts, steps)
 }
 
-fn descend(spec: &Spec, report: BorrowedFd<'_>) -> Result<(), Fault> {
+fn descend(spec: &Spec, pipes: &Pipes<'_>) -> Result<(), Fault> {
+    let (report, steps) = (pipes.report, pipes.steps);
     enter_domain(&spec.view).map_err(at(Stage::Landlock))?;
+    steps.end(Stage::Landlock);
     privileges::drop_capabilities(&spec.rights)?;
+    steps.end(Stage::Capabilities);
     // The program may later lower them, and raise a soft limit up to the hard limit.
     each(Stage::Limits, &spec.limits, Setting::set)?;
+    steps.end(Stage::Limits);
     attributes::set(&spec.attributes, &spec.oom_score_adj)?;
+    steps.end(Stage::Attributes);
     set_thread_groups(&spec.groups).map_err(at(Stage::Groups))?;
     set_thread_res_gid(spec.gid, spec.gid, spec.gid).map_err(at(Stage::Group))?;
+    steps.end(Stage::Groups);
     privileges::restrict_calls(&spec.rights)?;
+    steps.end(Stage::SystemCalls);
     // The real and the saved user stay root: no process of the tenant's user can stop this one.
     set_thread_res_uid(Uid::ROOT, spec.uid, Uid::ROOT).map_err(at(Stage::User))?;
     folder::enter(&spec.working_directory).map_err(at(Stage::WorkingDirectory))?;
+    steps.end(Stage::WorkingDirectory);
     put_stdio(spec)?;
     pass_lock_only(spec).map_err(at(Stage::Descriptors))?;
     spec.environment.set_number(std::process::id());
@@ -101,6 +117,7 @@ fn descend(spec: &Spec, report: BorrowedFd<'_>) -> Result<(), Fault> {
     // It also drops the permitted capabilities, see "Effect of user ID changes" in capabilities(7).
     set_thread_res_uid(spec.uid, spec.uid, spec.uid).map_err(at(Stage::User))?;
     privileges::give_to_user(&spec.rights)?;
+    steps.end(Stage::User);
     Err(Fault(Stage::Exec, 0, execute(spec)))
 }
 
@@ -121,10 +138,11 @@ fn each<T>(
     Ok(())
 }
 
-fn attach_all(mounts: &[Mount]) -> Result<(), Fault> {
+fn attach_all(mounts: &[Mount], steps: Steps<'_>) -> Result<(), Fault> {
     let mut number: u16 = 0;
     for mount in mounts {
         attach(mount).map_err(|errno| Fault(mount.stage, number, errno))?;
+        steps.end(mount.stage);
         number = number.saturating_add(1);
     }
     Ok(())

@@ -74,12 +74,13 @@ use tenantd_core::stage::Failure;
 
 use super::cgroup::Leaf;
 use super::targets::MountNamespace;
-use super::{limits, process};
+use super::{limits, process, timeline};
 
 use child::Pipes;
 pub(crate) use child::attributes::join_keyring;
 pub(crate) use child::folder;
 pub(crate) use child::reset_signals;
+use child::steps::{Steps, StepsPipe};
 use clone::Cloned;
 pub use domain::Domain;
 pub use lid::Lid;
@@ -211,12 +212,17 @@ pub fn launch<W>(
     let (waits, go) = report::go_pipe()?;
     let cgroup = cgroup.as_ref().map(AsFd::as_fd);
     crash::point("launch: before the clone", order.label);
+    let timed = StepsPipe::new()?;
+    let mut kept = vec![write.as_fd(), waits.as_fd()];
+    kept.extend(timed.as_ref().map(StepsPipe::fd));
     let pipes = Pipes {
         report: write.as_fd(),
         go: Some(waits.as_fd()),
-        kept: &spec.descriptors(&[write.as_fd(), waits.as_fd()]),
+        steps: timed.as_ref().map_or(Steps::NONE, StepsPipe::steps),
+        kept: &spec.descriptors(&kept),
     };
     let outer = outer::prepare(order)?;
+    let begun = timeline::now();
     let Cloned { pid, pidfd, known } =
         clone::clone(&spec, outer.as_ref(), cgroup, &pipes, order.label)?;
     crash::point("launch: cloned", order.label);
@@ -236,6 +242,9 @@ pub fn launch<W>(
     // It fails only if the child was killed: its report will say so.
     let _gone = rustix::io::write(&go, &[0]);
     crash::point("launch: told to go on", order.label);
+    if let Some(timed) = timed {
+        timed.follow(pid, order.label, begun);
+    }
     // The child may be on this processor: to close three descriptors per folder here would delay it.
     let used = Used {
         kinds: std::mem::take(&mut spec.view.taken),

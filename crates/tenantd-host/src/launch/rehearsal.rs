@@ -15,6 +15,7 @@ use seccompiler::{BpfProgram, SeccompAction, SeccompFilter};
 
 use super::abandon;
 use super::child::Pipes;
+use super::child::steps::Steps;
 use super::clone::{self, Cloned};
 use super::idmap;
 use super::report::{self, Names, Outcome};
@@ -109,6 +110,7 @@ fn rehearse_phase(
     let pipes = Pipes {
         report: write.as_fd(),
         go: None,
+        steps: Steps::NONE,
         kept: &spec.descriptors(&[write.as_fd()]),
     };
     let child = clone::clone(&spec, None, None, &pipes, "")?;

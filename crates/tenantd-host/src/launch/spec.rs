@@ -27,6 +27,7 @@ use crate::datastore::{self, init};
 use crate::limits::{self, Setting};
 use crate::lock::Lock;
 use crate::sealed::{self, SealedCopy};
+use crate::timeline;
 use tenantd_core::plan::model::{DatastorePlan, LaunchPlan, ProcessAttributes};
 use tenantd_core::plan::phase::{Executed, Phase};
 use tenantd_core::stage::{Failure, Stage};
@@ -92,6 +93,7 @@ impl Spec {
                 init::refuse_unfinished(order.datastore, folder.as_fd(), order.label)?
             }
         };
+        let parts = timeline::span("launch: mounts of the datastore", order.label);
         let mut mounts = Mounts::default();
         let identity = &order.launch.identity;
         let map = idmap::of(order.datastore)?;
@@ -99,11 +101,14 @@ impl Spec {
             let tree = mounts::of_datastore(&part, map.as_ref())?;
             mounts.add_folder(Stage::Attach, tree, &part.target)?;
         }
+        drop(parts);
+        let own = timeline::span("launch: mounts of the tenant", order.label);
         view::syslog(order, &mut mounts)?;
         view::notify(order, &mut mounts)?;
         view::names(order, &mut mounts)?;
         view::machine::id(order, &mut mounts)?;
         lookup::add(order, &mut mounts)?;
+        drop(own);
         let netns = above_stdio(order.netns).map_err(on(Stage::EnterNetns, Path::new("")))?;
         let outputs = [order.stdout, order.stderr];
         let purpose = Purpose::Launch {
@@ -167,7 +172,10 @@ impl Spec {
         })?;
         let identity = executed.identity;
         let is_rehearsal = matches!(purpose, Purpose::Rehearsal { .. });
+        let viewed = timeline::span("launch: view", "");
         let view = view::view(launch, templates, is_rehearsal, &mut mounts)?;
+        drop(viewed);
+        let _tables = timeline::span("launch: tables", "");
         check_program(executed.program)?;
         let mounts = mounts.in_order();
         let [input, output, error] = stdio(&mounts, outputs)?;

@@ -5,6 +5,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 
 use rustix::io::Errno;
 
+use super::steps::Steps;
 use crate::launch::raw::outcome;
 use crate::launch::spec::Spec;
 use crate::lock::LOCK_FD;
@@ -15,6 +16,8 @@ pub(in crate::launch) struct Pipes<'a> {
     pub(in crate::launch) report: BorrowedFd<'a>,
     /// From which the child reads one byte before it confines itself and executes anything; `None` for a rehearsal.
     pub(in crate::launch) go: Option<BorrowedFd<'a>>,
+    /// The times of its steps, for the timeline.
+    pub(in crate::launch) steps: Steps<'a>,
     /// All descriptors that the child uses, in order.
     pub(in crate::launch) kept: &'a [u32],
 }
