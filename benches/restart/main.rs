@@ -1,0 +1,160 @@
+//! How long a tenant is away whose program was killed: until the next one is executed, and until that
+//! answers. Each tenant is killed once per round, one after the other, with everything at its default.
+//!
+//! The floor is the same program in a network namespace that is kept: killed, reaped, and executed again by
+//! a new process with a mount namespace of its own, without a supervisor, in the same run.
+//!
+//! `cargo bench --bench restart` measures 100 tenants, `-- -n 20` fewer; more than 100 exceed the budget of restarts.
+//! It needs root, and makes its own test host. `TENANTD_BENCH_AGAINST=FILE` measures another tenantd in turn with
+//! this one. With `TENANTD_TIMELINE=FILE`, the last supervisor writes its timeline there.
+
+#![allow(unreachable_pub, reason = "the shared modules are private here")]
+
+#[path = "../cold_start/crew.rs"]
+#[allow(dead_code, reason = "the cold start uses all of it")]
+mod crew;
+mod floor;
+#[path = "../cold_start/samples.rs"]
+mod samples;
+#[path = "../cold_start/sheet.rs"]
+mod sheet;
+#[path = "../../tests/support/mod.rs"]
+mod support;
+
+use std::io::Read;
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::Signal;
+use rustix::time::{ClockId, clock_gettime};
+
+use crew::IDLE;
+use samples::in_turn;
+use sheet::Sheet;
+use support::daemon::{Daemon, LIMIT, PROGRAM, ends, pidfd, signal};
+use support::place::SRV;
+
+/// The number of rounds, in turn.
+const ROUNDS: usize = 3;
+
+/// The pause before a kill: the budget of restarts permits 50 per second in the long run, and the supervisor has
+/// completed what it does after the launch before.
+const PAUSE: Duration = Duration::from_millis(30);
+
+/// Milliseconds from the kill to the execution of the next program, and to its answer.
+pub type Away = [f64; 2];
+
+fn main() {
+    let count = count().unwrap_or(100);
+    support::place::host();
+    support::place::folder("/srv/data");
+    crew::program();
+    let against = std::env::var("TENANTD_BENCH_AGAINST").ok();
+    let programs: Vec<_> = [PROGRAM.to_owned()].into_iter().chain(against).collect();
+    let mut floors: Vec<Away> = Vec::new();
+    let mut times: Vec<Vec<Away>> = vec![Vec::new(); programs.len()];
+    for (which, program, _) in in_turn(&programs, ROUNDS) {
+        floors.extend(floor::measure(count));
+        times[which].extend(measure(program, count));
+    }
+    let mut sheet = Sheet::default();
+    for (column, name, goal) in [(0, "killed to exec", 1.0), (1, "killed to answer", 1.5)] {
+        for (share, said) in [(50, "p50"), (99, "p99")] {
+            let measured = times.iter().map(|of| part(of, column, share)).collect();
+            let figure = sheet.figure(&format!("{name}, {said}, ms"), measured);
+            figure.floor(part(&floors, column, share));
+            if share == 50 {
+                figure.goal(goal);
+            }
+        }
+    }
+    sheet.print();
+}
+
+/// Kills each tenant of a supervisor once.
+fn measure(program: &str, count: usize) -> Vec<Away> {
+    let address = |number: usize| {
+        let first = u32::from(Ipv4Addr::new(10, 77, 0, 10));
+        SocketAddr::from((Ipv4Addr::from(first + u32::try_from(number).unwrap()), 80))
+    };
+    let mut manifest = format!(
+        "[app]\nname = \"APP\"\nuser = \"root\"\ncommand = [\"{IDLE}\", \"80\", \"begun\"]\n\
+         datastore.path = \"{SRV}/data\"\nready.tcp = 80\n[network]\nsubnet = \"10.77.0.0/16\"\n[tenants]\n"
+    );
+    for number in 0..count {
+        manifest += &format!("t{number} = {{ ip = \"{}\" }}\n", address(number).ip());
+    }
+    let daemon = Daemon::start_with(program, &manifest);
+    daemon.tell(&["start", "--all"]).expect(0);
+    let status = daemon.settles();
+    let pid_of = |number: usize| {
+        let name = format!("t{number}");
+        let mut tenants = status.tenants.iter();
+        tenants
+            .find(|it| it.name.as_str() == name)
+            .unwrap()
+            .pid
+            .unwrap()
+    };
+    let pids: Vec<u32> = (0..count).map(pid_of).collect();
+    let each = pids.into_iter().enumerate();
+    let times = each.map(|(number, pid)| {
+        std::thread::sleep(PAUSE);
+        let process = pidfd(pid);
+        let begun = now();
+        signal(pid, Signal::SIGKILL);
+        assert!(ends(&process, LIMIT));
+        away(begun, address(number))
+    });
+    let times = times.collect();
+    daemon.end();
+    times
+}
+
+/// Waits until the next program answers.
+pub fn away(killed: i64, address: SocketAddr) -> Away {
+    let (begun, answered) = answer(address);
+    [begun - killed, answered - killed].map(milliseconds)
+}
+
+/// When the program began that answers, and when it answered.
+fn answer(address: SocketAddr) -> (i64, i64) {
+    let waited = Instant::now();
+    loop {
+        if let Ok(mut stream) = TcpStream::connect_timeout(&address, LIMIT) {
+            let answered = now();
+            let mut begun = [0; 8];
+            // The killed one may still have accepted it.
+            if stream.read_exact(&mut begun).is_ok() {
+                return (i64::from_ne_bytes(begun), answered);
+            }
+        }
+        assert!(waited.elapsed() < LIMIT, "{address} does not answer");
+        // Not at once: the program that is started needs a processor too.
+        std::thread::sleep(Duration::from_micros(20));
+    }
+}
+
+/// The nanoseconds of `CLOCK_MONOTONIC`.
+pub fn now() -> i64 {
+    let time = clock_gettime(ClockId::Monotonic);
+    time.tv_sec * 1_000_000_000 + time.tv_nsec
+}
+
+fn milliseconds(nanoseconds: i64) -> f64 {
+    Duration::from_nanos(u64::try_from(nanoseconds).unwrap()).as_secs_f64() * 1000.0
+}
+
+/// The value of a column below which so many of 100 are.
+fn part(times: &[Away], column: usize, share: usize) -> f64 {
+    let mut values: Vec<f64> = times.iter().map(|row| row[column]).collect();
+    values.sort_by(f64::total_cmp);
+    values[(values.len() * share / 100).min(values.len() - 1)]
+}
+
+/// The value of `-n COUNT`. Cargo adds `--bench`, which is ignored.
+fn count() -> Option<usize> {
+    let mut arguments = std::env::args().skip_while(|argument| argument != "-n");
+    let count = arguments.nth(1)?;
+    Some(count.parse().expect("-n takes a number of tenants"))
+}
