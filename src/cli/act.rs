@@ -1,21 +1,36 @@
 //! `start`, `stop` and `restart`: sends the request, and prints what becomes of each tenant until all
 //! have settled.
 
+use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::Context;
 use jiff::Timestamp;
 
 use super::End;
-use super::args::Act;
+use super::args::{self, Act};
 use super::interrupts::Interrupts;
 use super::outcome::{Became, Outcome, reached, state};
 use super::progress::{self, Doing, Progress};
 use super::select;
 use tenantd_api::client::Connection;
 use tenantd_api::client::watch::{self, Until, Waiting};
-use tenantd_api::wire::{Answer, TenantAnswer, TenantStatus, Verb};
+use tenantd_api::wire::{Answer, Stage, TenantAnswer, TenantStatus, Verb};
 use tenantd_core::name::{AppName, TenantName};
+
+/// The exit code if another host has the datastore of a tenant.
+pub(super) const OWNED: u8 = 12;
+
+pub(super) fn start(app: &AppName, what: &args::Start) -> anyhow::Result<End> {
+    if what.takeover {
+        super::converse(async {
+            let mut connection = Connection::open(app).await?;
+            let names = select::ask(&mut connection, &what.act.which.names).await?;
+            Ok(connection.allow_takeover(&names).await?)
+        })?;
+    }
+    act(app, Verb::Start, &what.act, what.permanent)
+}
 
 pub(super) fn act(app: &AppName, verb: Verb, what: &Act, permanent: bool) -> anyhow::Result<End> {
     super::converse(async {
@@ -47,7 +62,10 @@ pub(super) fn act(app: &AppName, verb: Verb, what: &Act, permanent: bool) -> any
             progress.left(going.left(tenant));
         }
         progress.logs_in(waiting.logs());
-        Ok(progress.finish(!all)?)
+        match progress.finish(!all)? {
+            End::NotAsWanted if going.owned.get() => Ok(End::Exited(OWNED)),
+            end => Ok(end),
+        }
     })
 }
 
@@ -70,6 +88,8 @@ pub(super) struct Going {
     refused: BTreeSet<TenantName>,
     /// Those for which it is not permanent, though it was to be, and why.
     unkept: BTreeMap<TenantName, String>,
+    /// Whether another host has the datastore of one of them.
+    owned: Cell<bool>,
 }
 
 impl Going {
@@ -107,6 +127,7 @@ impl Going {
             already,
             refused,
             unkept,
+            owned: Cell::new(false),
         })
     }
 
@@ -160,6 +181,9 @@ impl Going {
 
     fn judge(&self, tenant: &TenantStatus) -> Outcome {
         if !reached(self.verb, tenant) {
+            if is_owned(tenant) {
+                self.owned.set(true);
+            }
             return Outcome::of(tenant, Became::Failed).with_killed(tenant, self.begun);
         }
         match self.already.contains(&tenant.name) {
@@ -168,6 +192,12 @@ impl Going {
             false => Outcome::of(tenant, Became::Done).with_killed(tenant, self.begun),
         }
     }
+}
+
+/// Whether a tenant is not up because another host has its datastore.
+pub(super) fn is_owned(tenant: &TenantStatus) -> bool {
+    let failure = tenant.failure.as_ref();
+    failure.is_some_and(|failure| failure.stage == Stage::Owner)
 }
 
 fn already(verb: Verb) -> &'static str {

@@ -3,6 +3,7 @@
 mod help;
 mod host;
 mod learn;
+mod run;
 mod set;
 mod tenants;
 mod top;
@@ -21,9 +22,10 @@ use tenantd_core::name::TenantName;
 
 pub use self::host::{Doctor, Gc, Init};
 pub use self::learn::Learn;
+pub use self::run::Run;
 pub use self::set::Set;
 pub use self::tenants::{
-    Act, Chown, Kill, LeakTest, Pause, ReloadApp, Restart, Show, StartStop, Status, Verify, Wait,
+    Act, Chown, Kill, LeakTest, Pause, ReloadApp, Restart, Show, Start, Status, Stop, Verify, Wait,
     Which,
 };
 pub use self::top::Top;
@@ -75,16 +77,9 @@ pub struct Chosen {
 /// The commands.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Supervise all tenants of a manifest until SIGTERM or SIGINT
-    #[command(after_help = "EXAMPLES\n  \
-        tenantd run --config tenants.toml\n  \
-        tenantd --config tenants.toml\n  \
-        systemctl start tenantd@wiki       runs /etc/tenantd/wiki.toml\n  \
-        TENANTD_LOG=tenantd=debug tenantd run --config tenants.toml\n\n\
-        ENVIRONMENT\n  \
-        TENANTD_LOG   what the supervisor logs: a level (error, warn, info, debug, trace), or one\n                \
-        for a part of it, as `tenantd=debug,tenantd_host=trace` [default: info]")]
-    Run,
+    /// Supervise all tenants of a manifest, or one, until SIGTERM or SIGINT
+    #[command(after_help = run::HELP)]
+    Run(Run),
     /// Check a manifest and this host, and report every problem
     #[command(after_help = "EXAMPLES\n  \
         tenantd check --config tenants.toml && systemctl restart tenantd@wiki\n  \
@@ -156,10 +151,10 @@ pub enum Command {
     Init(Init),
     /// Start tenants, including those that wait for a restart or have failed
     #[command(after_help = help::START)]
-    Start(StartStop),
+    Start(Start),
     /// Stop tenants: end their programs and release their networks
     #[command(after_help = help::STOP)]
-    Stop(StartStop),
+    Stop(Stop),
     /// End the programs of tenants and start them again; their networks stay
     #[command(after_help = help::RESTART)]
     Restart(Restart),

@@ -42,6 +42,7 @@ mod reload_app;
 mod resolve_hook;
 mod rolling;
 mod run;
+mod run_tenant;
 mod schema;
 mod select;
 mod starting;
@@ -81,7 +82,7 @@ pub enum End {
     Interrupted,
     /// `diff`: a reload would change something: exit code 3.
     Differs,
-    /// `exec`: the command ended with this exit code.
+    /// The command has exit codes of its own: `exec` that of its command, the others as their help says.
     Exited(u8),
 }
 
@@ -132,7 +133,7 @@ fn dispatch(cli: Cli) -> anyhow::Result<End> {
     };
     let act = |verb, what, permanent| act::act(&starting::find(&selector)?, verb, what, permanent);
     match command {
-        Command::Run => run::run(&config(selector, Some("run"))?),
+        Command::Run(what) => ran(selector, &what),
         Command::Check { json } => check::check(&config(selector, Some("check"))?, json),
         Command::Chown(what) => chown::chown(&config(selector, Some("chown"))?, &what),
         Command::Doctor(what) => doctor::doctor(&what),
@@ -146,7 +147,7 @@ fn dispatch(cli: Cli) -> anyhow::Result<End> {
         Command::ImportUnit { unit } => import::import(&unit),
         Command::Learn(what) => learn::learn(&what),
         Command::Init(what) => begun(what),
-        Command::Start(what) => act(Verb::Start, &what.act, what.permanent),
+        Command::Start(what) => act::start(&starting::find(&selector)?, &what),
         Command::Stop(what) => act(Verb::Stop, &what.act, what.permanent),
         Command::Restart(what) if what.rolling => rolling::roll(&starting::find(&selector)?, &what),
         Command::Restart(what) => act(Verb::Restart, &what.act, false),
@@ -177,6 +178,13 @@ fn dispatch(cli: Cli) -> anyhow::Result<End> {
         Command::Exec(what) => exec::exec(&selector, &what),
         Command::Verify(what) => verify::verify(&selector, &what),
         Command::LeakTest(what) => leak_test::leak_test(&selector, &what),
+    }
+}
+
+fn ran(selector: Selector, what: &args::Run) -> anyhow::Result<End> {
+    match &what.tenant {
+        None => run::run(&config(selector, Some("run"))?),
+        Some(tenant) => run_tenant::run(&starting::find(&selector)?, tenant, what.takeover),
     }
 }
 

@@ -76,6 +76,9 @@ fn is_supervisor(pid: i32, app: Option<&AppName>) -> bool {
         let text = argument.as_os_str().as_bytes();
         match text {
             b"" => {}
+            // `run --tenant` is a client.
+            b"--tenant" => return false,
+            _ if text.starts_with(b"--tenant=") => return false,
             b"run" => run = true,
             b"--config" => manifest = arguments.next(),
             _ => match text.strip_prefix(b"--config=") {

@@ -87,6 +87,7 @@ mod reload;
 mod reload_app;
 mod resolve_hook;
 mod rolling;
+mod run_tenant;
 mod screens;
 mod secrets;
 mod starting;

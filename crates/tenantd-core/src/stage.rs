@@ -69,6 +69,8 @@ stages! {
     Log = 7, "log", "open the log";
     /// Let the tenant have its traffic, and no other, in the tables of nftables.
     Firewall = 8, "firewall", "set up the firewall";
+    /// Note in the datastore that this host uses it, unless another one does.
+    Owner = 9, "owner", "own the datastore";
     // Launch, in the supervisor, before the child process exists.
     /// Claim the datastore.
     Lock = 20, "lock", "claim the datastore";

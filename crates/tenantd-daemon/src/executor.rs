@@ -44,6 +44,7 @@ mod phases;
 pub(crate) mod report;
 pub(crate) mod said;
 pub(crate) mod store;
+pub(crate) mod takeovers;
 pub(crate) mod under_way;
 pub(crate) mod unwanted;
 pub(crate) mod visit;

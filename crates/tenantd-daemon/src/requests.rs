@@ -196,6 +196,7 @@ impl Requests {
                 grants,
                 reply,
             } => self.act(verb, &names, (permanent, grants, reply), tenants),
+            Request::AllowTakeover(of, reply) => drop(reply.send(tenants.allow_takeover(&of))),
             Request::Signal {
                 tenants: names,
                 signal,

@@ -39,6 +39,7 @@ use crate::executor::cgroups::Cgroups;
 use crate::executor::host::Host;
 use crate::executor::report::Reporter;
 use crate::executor::store;
+use crate::executor::takeovers::Takeovers;
 use crate::executor::under_way::UnderWay;
 use crate::executor::unwanted::Unwanted;
 use crate::handover::rollback;
@@ -207,6 +208,7 @@ async fn open(
         templates: Arc::default(),
         stretch: stretch.clone(),
         unwanted: Unwanted::default(),
+        takeovers: Takeovers::default(),
     });
     let recovery = Recovery::new(Rc::clone(&host), inherited);
     recovery.remove_unplanned(&plan, &previous).await;

@@ -33,6 +33,7 @@ use self::files::{Files, Guard};
 use crate::cgroup::Leaf;
 use crate::crash;
 use crate::lock::{self, Lock, Patience};
+use crate::owner;
 use crate::process;
 use tenantd_core::stage::{Failure, Stage};
 
@@ -59,6 +60,8 @@ impl Claim {
         label: &str,
         leaf: Option<&Leaf>,
     ) -> Result<Self, Failure> {
+        // Also before the program is started again: another host may have taken the datastore meanwhile.
+        owner::check(datastore, path, label)?;
         let files = Files::of(datastore, path)?;
         let record = new_record(label, leaf, None).map_err(failed(path))?;
         let guard = Guard::take().map_err(failed(path))?;

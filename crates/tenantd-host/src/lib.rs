@@ -61,6 +61,7 @@ pub mod main_process;
 pub mod netns;
 pub mod network;
 pub mod notify;
+pub mod owner;
 pub mod peer;
 pub mod process;
 pub mod program;

@@ -10,10 +10,14 @@ pub(super) const START: &str = "EXAMPLES
   tenantd start 'shop-*'             all tenants with such a name; quote the pattern
   tenantd start --all --no-wait
   tenantd start acme --permanent     also after a reboot
+  tenantd start acme --takeover      although another host has its data, which must not use it
   tenantd start --all --json | jq -r '.tenants[] | select(.outcome == \"failed\") | .tenant'
 
 Waits until the first attempt to start each tenant is decided: it is up and ready, or has
 failed. The supervisor may try again after that, see `restart` in tenantd.toml(5).
+
+A datastore has a record of the host that uses it. If that is another one, the start fails: use
+--takeover only if that host is switched off, or will never use the data again.
 
 OUTPUT
   On a terminal: one line of progress, failures at once, a summary, and what to type next. Up
@@ -24,6 +28,7 @@ OUTPUT
 
 EXIT CODES
   0 all are up and ready   1 a tenant was refused or has failed   2 usage error
+  12 another host has the datastore of a tenant
   130 Ctrl-C ended the waiting: the supervisor continues, and the output says what is left";
 
 /// Of `stop`.

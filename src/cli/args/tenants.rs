@@ -65,9 +65,23 @@ pub struct Wait {
     pub show: Show,
 }
 
-/// The arguments of `start` and `stop`.
+/// The arguments of `start`.
 #[derive(Debug, Args)]
-pub struct StartStop {
+pub struct Start {
+    /// The tenants, and whether to wait.
+    #[command(flatten)]
+    pub act: Act,
+    /// Keep this after a full stop of the supervisor and after a reboot, instead of `autostart`
+    #[arg(long)]
+    pub permanent: bool,
+    /// Take the datastores over from another host, which does not use them any more
+    #[arg(long)]
+    pub takeover: bool,
+}
+
+/// The arguments of `stop`.
+#[derive(Debug, Args)]
+pub struct Stop {
     /// The tenants, and whether to wait.
     #[command(flatten)]
     pub act: Act,

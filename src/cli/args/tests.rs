@@ -20,7 +20,7 @@ fn run_is_the_default_command() {
     assert_eq!(cli.chosen.config.unwrap().to_str(), Some("a.toml"));
     for line in ["tenantd run --config a.toml", "tenantd --config a.toml run"] {
         let cli = parse(line).unwrap();
-        assert!(matches!(cli.command, Some(Command::Run)));
+        assert!(matches!(cli.command, Some(Command::Run(_))));
         assert!(cli.chosen.config.is_some());
     }
 }

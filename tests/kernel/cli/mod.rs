@@ -184,6 +184,7 @@ impl Script {
                     .map(|status| status.tenants.into_iter().map(answer).collect());
                 drop(reply.send(answers));
             }
+            Request::AllowTakeover(_, reply) => drop(reply.send(Ok(()))),
             Request::Logs { reply, .. } => drop(reply),
             Request::Repair { reply, .. } => drop(reply),
             Request::Exec(asked) => drop(asked),

@@ -41,6 +41,7 @@ points! {
     provision_datastore_half_made: "datastore: half made", Cold;
     provision_datastore_made: "provision: datastore made", Cold;
     provision_claim_proved: "provision: claim proved", Cold;
+    provision_owner_noted: "provision: owner noted", Cold;
     provision_folder_of_pipes_made: "pipes: folder made", Cold;
     provision_one_pipe_made: "pipes: one made", Cold;
     provision_pipes_made: "provision: pipes made", Cold;

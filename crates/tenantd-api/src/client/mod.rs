@@ -106,6 +106,16 @@ impl Connection {
         Ok(answers.into_iter().map(TenantAnswer::from).collect())
     }
 
+    /// Allows the next start of these tenants, or of all if the list is empty, to take over a datastore that
+    /// another host uses, as its owner record says. It holds for a minute. Only for a caller that knows that
+    /// the other host does not use it, because it was fenced. Needs root.
+    ///
+    /// # Errors
+    /// See [`ClientError`]. If one tenant is unknown, nothing is allowed to any of them.
+    pub async fn allow_takeover(&mut self, tenants: &[TenantName]) -> Result<(), ClientError> {
+        follow!(self.allow_takeover(tenants))
+    }
+
     async fn act_once(
         &mut self,
         verb: Verb,

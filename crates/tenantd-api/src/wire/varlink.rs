@@ -276,6 +276,11 @@ pub trait Supervisor {
         tenants: &[TenantName],
         permanent: bool,
     ) -> zlink::Result<Result<Answers, Refusal>>;
+    /// Allows the next start of these tenants to take the datastore of another host, for a minute.
+    async fn allow_takeover(
+        &mut self,
+        tenants: &[TenantName],
+    ) -> zlink::Result<Result<(), Refusal>>;
     /// Stops these tenants, or all.
     async fn stop(
         &mut self,

@@ -70,7 +70,7 @@ impl Looked<'_> {
                 None => self.data(object),
             },
             Stage::Datastore | Stage::Tree => self.data(object).or_else(|| Some(self.datastore())),
-            Stage::Attach => self.data(object),
+            Stage::Attach | Stage::Owner => self.data(object),
             Stage::Private => self.private(object),
             Stage::Shared => self.listed(&app.shared, object),
             Stage::Visible => (self.secret(object)).or_else(|| self.listed(&app.visible, object)),

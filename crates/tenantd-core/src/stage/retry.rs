@@ -66,6 +66,11 @@ impl Failure {
             | Stage::Own
             | Stage::Stdio
             | Stage::Descriptors => of_host(self.errno),
+            // Another host has the datastore, or the record is damaged: an operator must act.
+            Stage::Owner => match self.errno {
+                0 | libc::EBUSY => Retry::Never,
+                errno => of_host(errno),
+            },
             // Not stages of a start, or not errors of one.
             Stage::Vanished
             | Stage::Init

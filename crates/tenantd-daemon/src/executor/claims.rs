@@ -1,7 +1,7 @@
 //! The claims of datastores: proved before a provision and before a release, and continued when a
 //! launch of an earlier supervisor is adopted. A launch makes its own, see [`tenantd_host::claim`].
 
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -15,7 +15,7 @@ use tenantd_core::stage::{Failure, Stage};
 use tenantd_host::cgroup::Leaf;
 use tenantd_host::claim::Key;
 use tenantd_host::crash;
-use tenantd_host::{claim, datastore, lock};
+use tenantd_host::{claim, datastore, lock, owner};
 
 use crate::executor::blocking::blocking;
 use crate::executor::host::Host;
@@ -26,6 +26,15 @@ use crate::executor::visitors;
 static ADOPTIONS: Semaphore = Semaphore::const_new(1);
 
 impl Host {
+    /// Undoes a provision that failed after the datastore was taken.
+    pub(super) async fn undo(&self, plan: &Arc<TenantPlan>, leaf: Option<&Leaf>) -> Vec<Failure> {
+        let failures = self.remove_resources(plan, leaf).await;
+        let (app, plan) = (self.app.clone(), Arc::clone(plan));
+        // A launch that still runs keeps it: the release looks again.
+        let left = blocking(move || unclaimed(&app, &plan)).await;
+        failures.into_iter().chain(left.err()).collect()
+    }
+
     /// Continues the claim of a launch that an earlier supervisor made, or makes one if an earlier
     /// version of tenantd made the launch. The launch runs on in any case. Until the claim is written,
     /// that of the earlier supervisor holds as long as a process of the launch lives.
@@ -43,7 +52,9 @@ impl Host {
                     Ok(datastore) => datastore,
                     Err(errno) => return Err(unopened(&source, errno)),
                 };
-                claim::adopt(datastore.as_fd(), &source, &label, (leaf.as_ref(), process))
+                claim::adopt(datastore.as_fd(), &source, &label, (leaf.as_ref(), process))?;
+                // Since an earlier version has none.
+                owner::take(datastore.as_fd(), &source, &label, false).map(drop)
             });
             if let Err(failure) = adopted.await {
                 tracing::warn!(%tenant, "{tenant}: its program runs on, but {failure}");
@@ -52,16 +63,26 @@ impl Host {
     }
 }
 
-/// Makes the datastore if it is missing, and proves that no launch uses it. Other resources with
-/// the tenant's marks are then unused too.
-pub(crate) async fn ready_datastore(app: &AppName, plan: &Arc<TenantPlan>) -> Result<(), Failure> {
+/// Makes the datastore if it is missing, and proves that no launch uses it, and no other host. Other
+/// resources with the tenant's marks are then unused too. With `takeover`, the datastore of another host is
+/// taken.
+pub(crate) async fn ready_datastore(
+    app: &AppName,
+    plan: &Arc<TenantPlan>,
+    takeover: bool,
+) -> Result<(), Failure> {
     let (app, plan) = (app.clone(), Arc::clone(plan));
     blocking(move || {
         let datastore = datastore::claim(&app, &plan.name, &plan.datastore)?;
         crash::point("provision: datastore made", plan.name.as_str());
-        let label = lock::label(&app, &plan.name);
-        claim::release(datastore.as_fd(), &plan.datastore.source, &label)?;
+        let (label, path) = (lock::label(&app, &plan.name), &plan.datastore.source);
+        claim::release(datastore.as_fd(), path, &label)?;
         crash::point("provision: claim proved", plan.name.as_str());
+        if let Some(other) = owner::take(datastore.as_fd(), path, &label, takeover)? {
+            let (tenant, path) = (&plan.name, path.display());
+            tracing::warn!(%tenant, "{tenant}: took over the datastore {path}: {other} had it");
+        }
+        crash::point("provision: owner noted", plan.name.as_str());
         Ok(())
     })
     .await
@@ -86,10 +107,27 @@ pub(crate) async fn prove_ended(
 pub(crate) fn unclaimed(app: &AppName, plan: &TenantPlan) -> Result<(), Failure> {
     let path = &plan.datastore.source;
     match datastore::open(path) {
-        Ok(datastore) => claim::release(datastore.as_fd(), path, &lock::label(app, &plan.name)),
+        Ok(datastore) => {
+            claim::release(datastore.as_fd(), path, &lock::label(app, &plan.name))?;
+            leave(plan, datastore.as_fd());
+            Ok(())
+        }
         // A datastore that does not exist cannot be in use under this name.
         Err(Errno::NOENT) => Ok(()),
         Err(errno) => Err(unopened(path, errno)),
+    }
+}
+
+/// Notes that this host uses a datastore no longer. A failure is logged: the next start on another host is
+/// refused then.
+fn leave(plan: &TenantPlan, datastore: BorrowedFd<'_>) {
+    let (tenant, path) = (&plan.name, &plan.datastore.source);
+    match owner::leave(datastore, path) {
+        Ok(None) => {}
+        Ok(Some(other)) => {
+            tracing::error!(%tenant, "{tenant}: {other} took its datastore while it ran here: check its data");
+        }
+        Err(failure) => tracing::warn!(%tenant, "{tenant}: {failure}"),
     }
 }
 

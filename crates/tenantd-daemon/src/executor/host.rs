@@ -26,7 +26,7 @@ use tenantd_host::crash;
 use tenantd_host::launch::MountTemplates;
 use tenantd_host::netns::{self, ClosedNetns, NetnsMounts};
 use tenantd_host::network::{Generation, Network};
-use tenantd_host::{fifo, hosts_folder, ipc, limits, process, want};
+use tenantd_host::{fifo, hosts_folder, limits, process, want};
 
 use crate::collect::client::Collector;
 use crate::executor::blocking::blocking_change;
@@ -35,12 +35,14 @@ use crate::executor::cgroups::Cgroups;
 use crate::executor::claims::{prove_ended, ready_datastore, unclaimed};
 use crate::executor::inventory::Provisioned;
 use crate::executor::report::{ReportKind, Reporter};
+use crate::executor::takeovers::Takeovers;
 use crate::executor::under_way::UnderWay;
 use crate::executor::unwanted::Unwanted;
 use crate::logs::Logs;
 use crate::ready::notices::Notices;
 use crate::stretch::{Part, Stretch};
 
+use ends::remove_objects;
 pub(crate) use ends::{named, said};
 
 /// What all tasks on the host need.
@@ -66,6 +68,8 @@ pub(crate) struct Host {
     pub(crate) templates: Arc<MountTemplates>,
     pub(crate) stretch: Stretch,
     pub(crate) unwanted: Unwanted,
+    /// Who may take the datastore of another host.
+    pub(crate) takeovers: Takeovers,
 }
 
 impl Host {
@@ -104,7 +108,8 @@ impl Host {
             None => None,
         };
         crash::point("provision: leaf made", plan.name.as_str());
-        if let Err(why) = ready_datastore(&self.app, plan).await {
+        let takeover = self.takeovers.take(&plan.name);
+        if let Err(why) = ready_datastore(&self.app, plan, takeover).await {
             // Pipes and link may belong to a launch that still runs, so they stay.
             self.warn(plan, self.remove_leaf(plan, leaf.as_ref()));
             return Err(why);
@@ -117,7 +122,7 @@ impl Host {
                 used: false,
             }),
             Err(why) => {
-                self.warn(plan, self.remove_resources(plan, leaf.as_ref()).await);
+                self.warn(plan, self.undo(plan, leaf.as_ref()).await);
                 Err(why)
             }
         }
@@ -220,7 +225,11 @@ impl Host {
     }
 
     /// Removes the log pipes and the cgroup leaf. Continues after a failure.
-    async fn remove_resources(&self, plan: &TenantPlan, leaf: Option<&Leaf>) -> Vec<Failure> {
+    pub(super) async fn remove_resources(
+        &self,
+        plan: &TenantPlan,
+        leaf: Option<&Leaf>,
+    ) -> Vec<Failure> {
         let mut failures = Vec::new();
         failures.extend(take_name(&self.app, &plan.name).err());
         crash::point("release: name taken", plan.name.as_str());
@@ -308,6 +317,8 @@ impl Host {
         plan: &Arc<TenantPlan>,
         mut provisioned: Provisioned,
     ) -> Result<(), (Failure, Provisioned)> {
+        // Only for the provision that an operator has asked for.
+        self.takeovers.take(&plan.name);
         if let Err(why) = prove_ended(&self.app, plan, provisioned.leaf.as_ref()).await {
             return Err((why, provisioned));
         }
@@ -362,21 +373,6 @@ impl Host {
             drop(under_way);
         });
     }
-}
-
-/// Removes the objects that the tenant's processes have left in the kernel, if its user is its own.
-async fn remove_objects(plan: &TenantPlan) -> Vec<Failure> {
-    let identity = &plan.launch.identity;
-    if !identity.own {
-        return Vec::new();
-    }
-    let (uid, tenant) = (identity.uid, plan.name.clone());
-    let removed = blocking_change(move || Ok(ipc::remove(uid))).await;
-    let (number, failures) = removed.unwrap_or_else(|why| (0, vec![why]));
-    if number > 0 {
-        tracing::info!(%tenant, "{tenant}: removed {number} IPC objects that its program left");
-    }
-    failures
 }
 
 /// Removes a tenant's name for ip-netns(8), unless tenantd did not make it, and that for dnsmasq(8).

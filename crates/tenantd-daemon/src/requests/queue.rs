@@ -131,6 +131,8 @@ pub enum Request {
         /// Receives the answers, one per tenant.
         reply: oneshot::Sender<Result<Vec<TenantAnswer>, Unknown>>,
     },
+    /// Allow the next start of these tenants to take over a datastore.
+    AllowTakeover(Vec<TenantName>, oneshot::Sender<Result<(), Unknown>>),
     /// Send a signal to the programs of these tenants.
     Signal {
         /// The tenants.

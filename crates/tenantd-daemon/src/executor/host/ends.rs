@@ -5,11 +5,12 @@ use std::time::Duration;
 use tokio::task::spawn_blocking;
 
 use tenantd_core::name::TenantName;
+use tenantd_core::plan::model::TenantPlan;
 use tenantd_core::stage::{Failure, Stage};
 use tenantd_core::supervisor::event::LaunchId;
 use tenantd_core::supervisor::forced::{NAMED, NamedProcess, Processes};
 use tenantd_host::cgroup::Leaf;
-use tenantd_host::{crash, process};
+use tenantd_host::{crash, ipc, process};
 
 use super::{Host, blocking, blocking_change, broken};
 use crate::executor::inventory::Provisioned;
@@ -93,6 +94,21 @@ impl Host {
             reporter.report(&tenant, kind);
         });
     }
+}
+
+/// Removes the objects that the tenant's processes have left in the kernel, if its user is its own.
+pub(super) async fn remove_objects(plan: &TenantPlan) -> Vec<Failure> {
+    let identity = &plan.launch.identity;
+    if !identity.own {
+        return Vec::new();
+    }
+    let (uid, tenant) = (identity.uid, plan.name.clone());
+    let removed = blocking_change(move || Ok(ipc::remove(uid))).await;
+    let (number, failures) = removed.unwrap_or_else(|why| (0, vec![why]));
+    if number > 0 {
+        tracing::info!(%tenant, "{tenant}: removed {number} IPC objects that its program left");
+    }
+    failures
 }
 
 /// Logs that a signal could not be sent.

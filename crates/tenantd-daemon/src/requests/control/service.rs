@@ -174,6 +174,12 @@ where
         send_whole(more, answers, conn.write().write_half()).await
     }
 
+    /// Allows the next start of these tenants to take over a datastore that another host uses, for a
+    /// minute. Only for a caller that knows that the other host does not use it.
+    async fn allow_takeover(&self, tenants: Option<Names>) -> Result<(), Refusal> {
+        self.take_over(named(tenants)).await
+    }
+
     /// Wants these tenants down, optionally permanently.
     #[zlink(more)]
     async fn stop(

@@ -43,7 +43,8 @@ impl Request {
             Request::Exec(asked) => Needs::Right(Right::Exec, &mut asked.tenants),
             // The values of a diff and of an exec target contain environments, and the others concern
             // more than a tenant.
-            Request::Repair { .. }
+            Request::AllowTakeover(..)
+            | Request::Repair { .. }
             | Request::Detach { .. }
             | Request::Reload { .. }
             | Request::Diff { .. }

@@ -47,6 +47,7 @@ names! {
     Route = "route";
     Firewall = "route", "firewall";
     Datastore = "datastore";
+    Owner = "datastore", "owner";
     Cgroup = "cgroup";
     Log = "log";
     Lock = "lock";

@@ -69,6 +69,13 @@ impl Service {
         self.audited(word, of, answering).await
     }
 
+    pub(super) async fn take_over(&self, tenants: Vec<TenantName>) -> Result<(), Refusal> {
+        let of = tenants.clone();
+        let request = |reply| Request::AllowTakeover(tenants, reply);
+        let answering = async { Ok(self.queue.send(request).await??) };
+        self.audited("takeover", of, answering).await
+    }
+
     pub(super) async fn signalled(
         &self,
         tenants: Option<Names>,
