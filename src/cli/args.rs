@@ -1,6 +1,7 @@
 //! The command line: commands, options and their help texts. The terms are those of LEXICON.md.
 
 mod help;
+mod history;
 mod host;
 mod learn;
 mod run;
@@ -20,6 +21,7 @@ use super::logs::typed::Logs;
 use tenantd_api::client::pattern::Pattern;
 use tenantd_core::name::TenantName;
 
+pub use self::history::History;
 pub use self::host::{Doctor, Gc, Init};
 pub use self::learn::Learn;
 pub use self::run::Run;
@@ -134,6 +136,9 @@ pub enum Command {
     /// Show what tenants have used, as the meter has kept it
     #[command(after_help = usage::USAGE)]
     Usage(Usage),
+    /// Show what has happened to tenants, as the meter has kept it
+    #[command(after_help = history::HELP)]
+    History(History),
     /// Tell systemd-resolved of the host the names of tenants
     #[command(after_help = help::RESOLVE_HOOK)]
     ResolveHook,

@@ -32,8 +32,17 @@ pub(super) fn meter(what: &Meter) -> anyhow::Result<End> {
 
 /// What all tenants used on each of these days, both included, as the meter prints it.
 pub(super) fn query(from: &str, to: &str) -> anyhow::Result<Vec<u8>> {
+    ask(&["query", from, to])
+}
+
+/// The entries of the history that are asked for, as the meter prints them.
+pub(super) fn history(asked: &str) -> anyhow::Result<Vec<u8>> {
+    ask(&["history", asked])
+}
+
+fn ask(arguments: &[&str]) -> anyhow::Result<Vec<u8>> {
     let mut command = Command::new(program()?);
-    let output = command.args(["query", from, to]).output();
+    let output = command.args(arguments).output();
     let output =
         output.with_context(|| format!("cannot execute {}", command.get_program().display()))?;
     if !output.status.success() {

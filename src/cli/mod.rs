@@ -16,6 +16,7 @@ mod edit;
 mod events;
 pub mod exec;
 pub mod gc;
+mod history;
 mod import;
 mod init;
 mod interrupts;
@@ -140,7 +141,8 @@ fn dispatch(cli: Cli) -> anyhow::Result<End> {
         Command::Userdb => userdb::userdb(),
         Command::Meter(what) => meter::meter(&what),
         Command::Metrics(what) => metrics::metrics(&what.listen),
-        Command::Usage(what) => usage::usage(metered(&selector)?.as_deref(), &what),
+        Command::Usage(what) => usage::usage(metered(&selector)?.as_ref(), &what),
+        Command::History(what) => history::history(metered(&selector)?, &what),
         Command::ResolveHook => resolve_hook::resolve_hook(),
         Command::Plan { names, files, json } => planned(selector, &names, (files, json)),
         Command::Schema => schema::schema(),
@@ -205,11 +207,11 @@ fn planned(
     }
 }
 
-/// The application whose usage to show; all without one. Its supervisor need not run.
-fn metered(selector: &Selector) -> anyhow::Result<Option<String>> {
+/// The application whose usage or history to show; all without one. Its supervisor need not run.
+fn metered(selector: &Selector) -> anyhow::Result<Option<AppName>> {
     match (&selector.app, &selector.config) {
         (None, None) => Ok(None),
-        _ => Ok(Some(app::find(selector)?.to_string())),
+        _ => Ok(Some(app::find(selector)?)),
     }
 }
 

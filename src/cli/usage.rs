@@ -16,9 +16,10 @@ use jiff::tz::TimeZone;
 use super::args::{By, Usage as Asked};
 use super::{End, meter};
 use tenantd_api::usage::{Amounts, Usage};
+use tenantd_core::name::AppName;
 
 /// Prints the usage of the tenants of this application, or of all.
-pub(super) fn usage(app: Option<&str>, what: &Asked) -> anyhow::Result<End> {
+pub(super) fn usage(app: Option<&AppName>, what: &Asked) -> anyhow::Result<End> {
     let today = Timestamp::now().to_zoned(TimeZone::UTC).date();
     let to = what.to.unwrap_or(today);
     let from = what.from.unwrap_or_else(|| to.first_of_month());
@@ -28,7 +29,7 @@ pub(super) fn usage(app: Option<&str>, what: &Asked) -> anyhow::Result<End> {
     let answer = meter::query(&from.to_string(), &to.to_string())?;
     let mut days: Vec<Usage> =
         serde_json::from_slice(&answer).context("cannot understand the answer of tenantd-meter")?;
-    days.retain(|day| app.is_none_or(|app| day.app.as_str() == app));
+    days.retain(|day| app.is_none_or(|app| day.app == *app));
     for pattern in &what.names {
         if !days.iter().any(|day| pattern.matches(&day.tenant)) {
             bail!("{pattern}: nothing is known of such a tenant from {from} to {to}");

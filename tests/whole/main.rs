@@ -40,6 +40,7 @@ mod flushed;
 mod folders;
 mod guestbook;
 mod guide;
+mod history;
 mod hostile_syslog;
 mod hosts_folder;
 mod join;

@@ -47,6 +47,7 @@
 #![forbid(unsafe_code)]
 
 pub mod client;
+pub mod history;
 pub mod usage;
 pub mod wire;
 

@@ -16,6 +16,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 use tokio::sync::mpsc::UnboundedSender;
 
+use crate::history;
 use crate::logs::files::Bounded;
 use crate::nonblocking_writer::NonblockingWriter;
 pub(crate) use tenantd_api::wire::asked::RequestOutcome as Outcome;
@@ -191,8 +192,9 @@ impl Audit {
         if log.journal {
             journal(&line);
         }
+        let event = event(&line);
+        history::request(&event, tenants);
         if let Some(notes) = &self.notes {
-            let event = event(&line);
             let tenants = tenants.to_vec();
             // The loop ends only with the supervisor.
             let _sent = notes.send(Noted { event, tenants });

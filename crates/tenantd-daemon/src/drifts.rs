@@ -11,11 +11,13 @@ use tokio::sync::mpsc;
 use tenantd_api::wire::NetworkState;
 use tenantd_core::name::{AppName, TenantName};
 use tenantd_core::plan::derive;
+use tenantd_core::stage::Failure;
 use tenantd_core::supervisor::Transition;
 use tenantd_core::supervisor::event::Event;
 use tenantd_core::supervisor::view::StateWord;
 use tenantd_host::network::{News, Note};
 
+use crate::history;
 use crate::input::Input;
 
 /// The state of the network, as far as it was ever different from the plan.
@@ -71,12 +73,14 @@ impl Drifts {
             News::Mended(what) => {
                 state.mended += 1;
                 let what = what.join(", ");
+                history::drift(Some(&tenant), &format!("mended: {what}"));
                 tracing::warn!(
                     %tenant,
                     "{tenant}: mended what another program of the host had changed: {what}"
                 );
             }
             News::Drift(drift) => {
+                history::drift(Some(&tenant), &differs(drift.as_ref()));
                 match &drift {
                     Some(why) => tracing::warn!(
                         %tenant,
@@ -120,14 +124,23 @@ impl Drifts {
     }
 }
 
+fn differs(drift: Option<&Failure>) -> String {
+    match drift {
+        Some(why) => format!("the host's network differs from the plan: {why}"),
+        None => "the host's network is as planned again".to_owned(),
+    }
+}
+
 fn note_shared(state: &mut NetworkState, news: News) {
     match news {
         News::Mended(what) => {
             state.mended += 1;
             let what = what.join(", ");
+            history::drift(None, &format!("mended: {what}"));
             tracing::warn!("mended what another program of the host had changed: {what}");
         }
         News::Drift(drift) => {
+            history::drift(None, &differs(drift.as_ref()));
             match &drift {
                 Some(why) => {
                     tracing::warn!(

@@ -24,6 +24,7 @@ use tenantd_host::runtime::Runtime;
 
 use crate::executor::Executor;
 use crate::handover::upgrade::{Reply, Upgrade, VERSION};
+use crate::history;
 use crate::input::Input;
 use crate::own_log::LogGuard;
 use crate::requests::control::Listener;
@@ -214,7 +215,9 @@ impl Handover {
         if let Some(control) = control {
             control.flush_audit();
         }
+        history::ended("hands over to the program on disk: the tenants keep running");
         self.upgrade.execute_next(executor, control, runtime).await;
+        history::began("keeps running: the program on disk could not be executed");
         self.resume();
     }
 

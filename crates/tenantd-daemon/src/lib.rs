@@ -61,6 +61,7 @@ mod executor;
 pub mod fuzzing;
 pub mod gc;
 pub mod handover;
+mod history;
 mod input;
 pub mod logs;
 mod lookups;

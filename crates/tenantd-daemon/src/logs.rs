@@ -271,6 +271,7 @@ impl LogReader {
                 sink.put(batch).await;
                 left = left.saturating_sub(self.pipes.borrow_mut().consume_rest(&taken));
             }
+            self.last.borrow_mut().on_mark(&tenant, &mark);
             written.push(mark.batch(tenant.clone()));
             launched.extend(mark.lines_before().is_none().then_some(tenant));
         }

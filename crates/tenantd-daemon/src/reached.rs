@@ -22,6 +22,7 @@ use tenantd_core::supervisor::{Cause, Find, Transition};
 use tenantd_host::cgroup::{LimitWatch, reached};
 
 use crate::executor::inventory::{Entry, Inventory};
+use crate::history;
 use crate::input::Input;
 
 /// How long a tenant is not looked at after a notification.
@@ -217,6 +218,7 @@ impl Reached {
             let text = text(&limit, count, limits);
             let is_logged = count >= logged.saturating_mul(2);
             if is_logged {
+                history::limit(tenant, &text);
                 tracing::warn!(%tenant, "{tenant}: {text}");
             }
             of.texts.insert(limit.clone(), text);

@@ -33,6 +33,7 @@ use tenantd_core::supervisor::view::{Unapplied, View};
 use tenantd_host::crash;
 
 use crate::executor::Executor;
+use crate::history;
 use crate::input::{Input, PlanChange};
 use crate::manifest::{ManifestFile, Unfit};
 use crate::notify;
@@ -257,7 +258,7 @@ impl Reloads {
             false => Err(NoReload::Closed),
             true => self.apply(plan, &changes, present),
         };
-        let applied = applied.map(|()| changes);
+        let applied = applied.map(|()| history::reloaded(changes));
         answers.extend(apply.into_iter().map(|request| (request, applied.clone())));
         answers
     }

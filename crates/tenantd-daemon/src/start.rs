@@ -45,6 +45,7 @@ use crate::executor::unwanted::Unwanted;
 use crate::handover::rollback;
 use crate::handover::upgrade::Upgrade;
 use crate::handover::{Exit, Handover};
+use crate::history;
 use crate::logs::Logs;
 use crate::lookups::Lookups;
 use crate::manifest::ManifestFile;
@@ -135,6 +136,7 @@ async fn supervise(plan: Plan, mut start: Start, recovering: Making) -> anyhow::
     let begun_before = state_file.1.has_any();
     crash::point("begin: state file opened", "");
     let app = plan.app.clone();
+    history::start(&app).context("cannot start the thread that writes the history")?;
     let mut daemon = match open(plan, state_file, start, signals).await {
         Ok(opened) => opened,
         // The next supervisor continues from the records of the earlier one.
@@ -153,9 +155,11 @@ async fn supervise(plan: Plan, mut start: Start, recovering: Making) -> anyhow::
     let stretch = daemon.stretch.clone();
     if let Some(Exit::Detach | Exit::Upgrade) = stretch.run(daemon.run(&runtime)).await {
         detach(daemon).await;
+        history::ended("detached: the tenants keep running");
         return Ok(());
     }
     let mut left = end(daemon).await;
+    history::ended("ended, after it has stopped its tenants");
     left.extend(runtime.remove().err().map(anyhow::Error::from));
     if left.is_empty() {
         return Ok(());

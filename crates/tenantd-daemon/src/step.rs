@@ -6,6 +6,7 @@ use tenantd_core::supervisor::action::Action;
 use tenantd_host::timeline;
 
 use crate::Daemon;
+use crate::history;
 use crate::requests::answer::{Seen, Tenants};
 use crate::subscriptions::Subscriptions;
 
@@ -33,6 +34,7 @@ impl Daemon {
             self.tell_client(transition);
         }
         let (subscriptions, tenants) = self.watched();
+        history::note_step(&step, |tenant, cause| tenants.reason(tenant, cause));
         subscriptions.publish_step(&step, tenants);
         for action in step.actions {
             if let Action::Remove { tenant } = &action {

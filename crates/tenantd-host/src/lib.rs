@@ -29,6 +29,7 @@
 //! | [`scratch`] | a copy of the host in which nothing that is written stays |
 //! | [`sealed`] | a copy of this program that nobody can change |
 //! | [`counters`] | what tenants have used, as the kernel counts it |
+//! | [`history`] | what supervisors note for the meter of what happens |
 //! | [`crash`] | points at which a test kills the process |
 //! | [`timeline`] | what is done when, to find where time goes |
 //!
@@ -47,6 +48,7 @@ pub mod doctor;
 pub mod facts;
 pub mod fifo;
 pub mod given;
+pub mod history;
 pub mod hold;
 pub mod hosts_folder;
 pub mod inbox;

@@ -18,6 +18,7 @@ use tenantd_host::counters::last::{self, Kept};
 use tenantd_host::counters::{Counters, Links, boot, of_cgroup};
 
 use crate::datastores::Datastores;
+use crate::history::{BOUNDS, History};
 use crate::seen::{Reading, Seen, Used};
 use crate::store::{Line, PATH, Store, Who};
 use crate::supervisors::Supervisors;
@@ -41,9 +42,10 @@ pub struct Pace {
 pub fn collect(pace: Pace) -> anyhow::Result<()> {
     let mut folders = DirBuilder::new();
     let folders = folders.recursive(true).mode(0o700);
-    folders
-        .create(last::ROOT)
-        .with_context(|| format!("cannot make {}", last::ROOT))?;
+    for folder in [last::ROOT, tenantd_host::history::ROOT] {
+        let made = folders.create(folder);
+        made.with_context(|| format!("cannot make {folder}"))?;
+    }
     let _lock = lock()?;
     let mut meter = Meter::open(pace)?;
     let runtime = tokio::runtime::Builder::new_current_thread()
@@ -60,6 +62,7 @@ pub fn collect(pace: Pace) -> anyhow::Result<()> {
                 eprintln!("tenantd meter: {complaint}");
             }
             meter.round()?;
+            meter.note()?;
             if !is_ready {
                 is_ready = true;
                 // Without systemd nobody is told.
@@ -87,6 +90,7 @@ fn lock() -> anyhow::Result<File> {
 
 struct Meter {
     store: Store,
+    history: History,
     seen: BTreeMap<Who, Seen>,
     supervisors: Supervisors,
     datastores: Option<Datastores>,
@@ -100,15 +104,28 @@ fn now_ms() -> i64 {
     Timestamp::now().as_millisecond()
 }
 
+/// When the host was booted, see `btime` in proc_stat(5).
+fn booted() -> anyhow::Result<Timestamp> {
+    let stat = std::fs::read_to_string("/proc/stat")?;
+    let mut lines = stat.lines();
+    let second = lines.find_map(|line| line.strip_prefix("btime "));
+    let second = second.context("/proc/stat has no btime")?;
+    Ok(Timestamp::from_second(second.trim_end().parse()?)?)
+}
+
 impl Meter {
     fn open(pace: Pace) -> anyhow::Result<Self> {
-        let store = Store::open(Path::new(PATH), now_ms())?;
+        let mut store = Store::open(Path::new(PATH), now_ms())?;
+        let boot = boot().context("cannot read the id of this boot")?;
+        let booted = booted().context("cannot read when the host was booted")?;
+        let history = History::open(store.connection(), BOUNDS, (&boot, booted));
         Ok(Self {
+            history: history.with_context(|| format!("cannot write {PATH}"))?,
             seen: store.seen()?,
             store,
             supervisors: Supervisors::default(),
             datastores: pace.datastores.map(Datastores::begin),
-            boot: boot().context("cannot read the id of this boot")?,
+            boot,
         })
     }
 
@@ -136,6 +153,12 @@ impl Meter {
             removed.with_context(|| format!("cannot remove {}", one.path.display()))?;
         }
         Ok(())
+    }
+
+    /// Takes what supervisors have noted.
+    fn note(&mut self) -> anyhow::Result<()> {
+        let round = self.history.round(self.store.connection());
+        round.context("cannot write the history")
     }
 
     fn of(&mut self, who: &Who) -> &mut Seen {

@@ -8,6 +8,7 @@
 
 mod collect;
 mod datastores;
+mod history;
 mod seen;
 mod store;
 mod supervisors;
@@ -21,8 +22,9 @@ use anyhow::{Context, bail};
 
 pub use collect::{Pace, collect};
 
-/// Carries out what the arguments say: `collect MILLISECONDS MILLISECONDS`, or `query DAY DAY`, which prints a JSON
-/// array of [`Usage`](tenantd_api::usage::Usage). `tenantd` is the command for people.
+/// Carries out what the arguments say: `collect MILLISECONDS MILLISECONDS`; `query DAY DAY`, which prints a JSON
+/// array of [`Usage`](tenantd_api::usage::Usage); or `history ASKED`, where the last is an
+/// [`Asked`](tenantd_api::history::Asked) as JSON, which prints an array of [`Entry`](tenantd_api::history::Entry). `tenantd` is the command for people.
 ///
 /// # Errors
 /// Why it could not.
@@ -34,6 +36,7 @@ pub fn run(arguments: &[String]) -> anyhow::Result<()> {
             datastores: Some(milliseconds(datastores)?).filter(|it| !it.is_zero()),
         }),
         ["query", from, to] => query(from, to),
+        ["history", asked] => found(asked),
         _ => bail!("type `tenantd meter` or `tenantd usage`, which start this program"),
     }
 }
@@ -45,13 +48,31 @@ fn milliseconds(text: &str) -> anyhow::Result<Duration> {
     Ok(Duration::from_millis(number))
 }
 
-fn query(from: &str, to: &str) -> anyhow::Result<()> {
+/// The store, if there is one.
+fn store() -> anyhow::Result<&'static Path> {
     let path = Path::new(store::PATH);
-    if !path.exists() {
-        bail!(
+    // One that may not be looked at is no missing one.
+    match path.try_exists() {
+        Ok(true) => Ok(path),
+        Ok(false) => bail!(
             "no meter has run on this host: start it with `systemctl enable --now tenantd-meter`, or `tenantd meter`"
-        );
+        ),
+        Err(error) => Err(error).with_context(|| format!("cannot look at {}", path.display())),
     }
+}
+
+fn found(asked: &str) -> anyhow::Result<()> {
+    let asked = serde_json::from_str(asked).context("cannot understand what is asked for")?;
+    let path = store()?;
+    let entries = history::find(path, &asked);
+    let entries = entries.with_context(|| format!("cannot read {}", path.display()))?;
+    let mut out = std::io::stdout().lock();
+    serde_json::to_writer(&mut out, &entries)?;
+    Ok(out.flush()?)
+}
+
+fn query(from: &str, to: &str) -> anyhow::Result<()> {
+    let path = store()?;
     let usage = store::between(path, from, to);
     let usage = usage.with_context(|| format!("cannot read {}", path.display()))?;
     let mut out = std::io::stdout().lock();

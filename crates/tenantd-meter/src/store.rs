@@ -19,13 +19,14 @@ use rusqlite::{
 use tenantd_api::usage::{Amounts, Usage};
 use tenantd_core::name::{AppName, TenantName};
 
+use crate::history;
 use crate::seen::{Seen, Used};
 
 /// The database.
 pub(crate) const PATH: &str = "/var/lib/tenantd/.meter/usage.db";
 
 /// The version of its tables.
-const VERSION: i64 = 1;
+const VERSION: i64 = 2;
 
 /// A tenant of an application.
 pub(crate) type Who = (AppName, TenantName);
@@ -66,6 +67,7 @@ impl Store {
         let version: i64 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
         match version {
             0 => make(&mut connection, now_ms)?,
+            1 => upgrade(&mut connection)?,
             VERSION => {}
             newer => bail!(
                 "it has version {newer}, and this program knows {VERSION}: install the newer one again"
@@ -77,6 +79,11 @@ impl Store {
             connection,
             began_ms,
         })
+    }
+
+    /// The database, for the history.
+    pub(crate) fn connection(&mut self) -> &mut Connection {
+        &mut self.connection
     }
 
     /// What was read last of each tenant.
@@ -129,9 +136,19 @@ fn make(connection: &mut Connection, now_ms: i64) -> anyhow::Result<()> {
          CREATE TABLE seen (app TEXT NOT NULL, tenant TEXT NOT NULL, state TEXT NOT NULL,
              PRIMARY KEY (app, tenant)) WITHOUT ROWID;
          CREATE TABLE facts (name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
-         PRAGMA user_version = {VERSION};"
+         {}
+         PRAGMA user_version = {VERSION};",
+        history::TABLES
     ))?;
     made.execute("INSERT INTO facts VALUES ('began_ms', ?1)", [now_ms])?;
+    Ok(made.commit()?)
+}
+
+/// Adds the tables that version 1 has not.
+fn upgrade(connection: &mut Connection) -> anyhow::Result<()> {
+    let made = connection.transaction()?;
+    let tables = history::TABLES;
+    made.execute_batch(&format!("{tables} PRAGMA user_version = {VERSION};"))?;
     Ok(made.commit()?)
 }
 
@@ -202,7 +219,8 @@ pub(crate) fn between(path: &Path, from: &str, to: &str) -> anyhow::Result<Vec<U
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(path, flags)?;
     let version: i64 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
-    if version != VERSION {
+    // The usage is the same in version 1.
+    if !(1..=VERSION).contains(&version) {
         bail!("it has version {version}, and this program knows {VERSION}");
     }
     let columns = columns();
@@ -276,9 +294,9 @@ mod tests {
         let path = folder.path().join("usage.db");
         drop(Store::open(&path, 0).unwrap());
         let connection = Connection::open(&path).unwrap();
-        connection.pragma_update(None, "user_version", 2).unwrap();
+        connection.pragma_update(None, "user_version", 3).unwrap();
         let error = Store::open(&path, 0).err().unwrap();
-        assert!(format!("{error:#}").contains("version 2"), "{error:#}");
+        assert!(format!("{error:#}").contains("version 3"), "{error:#}");
         assert!(between(&path, "0", "9").is_err());
     }
 }

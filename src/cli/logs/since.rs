@@ -53,7 +53,11 @@ impl Since {
     ///
     /// # Errors
     /// If it is out of the range of times.
-    pub(super) fn moment(self, now: Timestamp, zone: &TimeZone) -> Result<Timestamp, jiff::Error> {
+    pub(in crate::cli) fn moment(
+        self,
+        now: Timestamp,
+        zone: &TimeZone,
+    ) -> Result<Timestamp, jiff::Error> {
         let here = now.to_zoned(zone.clone());
         let zoned = match self.0 {
             Form::Exact(moment) => return Ok(moment),

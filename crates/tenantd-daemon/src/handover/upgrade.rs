@@ -23,6 +23,7 @@ use tenantd_host::runtime::{LOCK, Runtime};
 use crate::executor::Executor;
 use crate::executor::store;
 use crate::handover::preflight;
+use crate::history;
 use crate::requests::control;
 use crate::requests::control::Listener;
 
@@ -66,10 +67,17 @@ impl Upgrade {
 
     /// Logs the result of the last upgrade, now that this program serves.
     pub(crate) fn log_outcome(&self) {
+        let pid = std::process::id();
         match (&self.before, &self.refused) {
-            (None, _) => {}
-            (Some(before), None) => tracing::info!("upgraded from {before} to {VERSION}"),
+            (None, _) => history::began(&format!("began: process {pid}, tenantd {VERSION}")),
+            (Some(before), None) => {
+                history::began(&format!(
+                    "upgraded from {before} to {VERSION}: process {pid}"
+                ));
+                tracing::info!("upgraded from {before} to {VERSION}");
+            }
             (Some(_), Some(why)) => {
+                history::began(&format!("not upgraded, {VERSION} keeps running: {why}"));
                 tracing::error!("upgrade refused, {VERSION} keeps running: {why}");
             }
         }

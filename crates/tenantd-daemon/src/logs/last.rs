@@ -1,12 +1,15 @@
 //! The last line of a tenant's output, while it is asked for: of a command that fails, it is often
 //! the reason.
 
+mod recent;
+
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use tokio::time::timeout;
 
-use crate::logs::{Batch, Logs, Stream};
+use crate::logs::{Batch, Logs, Mark, Stream};
+use recent::Recent;
 use tenantd_core::name::TenantName;
 
 /// The longest line that is kept, in characters.
@@ -15,9 +18,12 @@ const LENGTH_MAX: usize = 300;
 /// How long the end of a command waits for its last line.
 const LAST_LINE_WITHIN: Duration = Duration::from_secs(1);
 
-/// The last lines of the tenants that are listened to.
+/// The last lines of the tenants that are listened to, and those for the history.
 #[derive(Debug, Default)]
-pub(super) struct LastLines(BTreeMap<TenantName, Last>);
+pub(super) struct LastLines {
+    listened: BTreeMap<TenantName, Last>,
+    recent: Recent,
+}
 
 #[derive(Debug, Default)]
 struct Last {
@@ -28,24 +34,27 @@ struct Last {
 impl LastLines {
     /// Keeps the last line of a tenant from now on.
     pub(super) fn listen(&mut self, tenant: &TenantName) {
-        self.0.insert(tenant.clone(), Last::default());
+        self.listened.insert(tenant.clone(), Last::default());
     }
 
     /// The last line that is not empty, of standard error if there is one. Nothing is kept any more.
     pub(super) fn end(&mut self, tenant: &TenantName) -> String {
-        let Last { stdout, stderr } = self.0.remove(tenant).unwrap_or_default();
+        let Last { stdout, stderr } = self.listened.remove(tenant).unwrap_or_default();
         match stderr.is_empty() {
             true => stdout,
             false => stderr,
         }
     }
 
+    /// A mark is written, after the lines before it were read.
+    pub(super) fn on_mark(&mut self, tenant: &TenantName, mark: &Mark) {
+        self.recent.on_mark(tenant, mark);
+    }
+
     /// Lines that were read.
     pub(super) fn see(&mut self, batch: &Batch) {
-        if self.0.is_empty() {
-            return;
-        }
-        let Some(last) = self.0.get_mut(&batch.tenant) else {
+        self.recent.see(batch);
+        let Some(last) = self.listened.get_mut(&batch.tenant) else {
             return;
         };
         let kept = match batch.stream {

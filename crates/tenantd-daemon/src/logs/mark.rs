@@ -73,6 +73,20 @@ impl Mark {
         }
     }
 
+    /// Whether a program or a command has ended.
+    pub(super) fn is_end(&self) -> bool {
+        match self {
+            Mark::Ended { .. } | Mark::EndedUnwatched(_) | Mark::PhaseEnded { .. } => true,
+            Mark::Launched(_)
+            | Mark::NotLaunched(_)
+            | Mark::LeftOthers
+            | Mark::Killed(_)
+            | Mark::Reload(_)
+            | Mark::PhaseLaunched(..)
+            | Mark::PhaseNotLaunched(..) => false,
+        }
+    }
+
     /// The mark as a line of its tenant.
     pub(super) fn batch(&self, tenant: TenantName) -> Batch {
         let line = Line {
