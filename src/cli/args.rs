@@ -197,7 +197,7 @@ pub enum Command {
         #[command(flatten)]
         wait: Wait,
     },
-    /// Set limits of a tenant in the manifest, and reload
+    /// Set limits of a tenant: until it stops, or in the manifest
     #[command(after_help = set::HELP)]
     Set(Set),
     /// Remove a tenant from the manifest, and reload; its datastore stays

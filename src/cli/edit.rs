@@ -70,8 +70,9 @@ pub(super) fn set(selector: &Selector, what: &Set) -> anyhow::Result<End> {
     let Set {
         tenant,
         limits,
-        permanent: _,
         wait,
+        permanent: _,
+        reset: _,
     } = what;
     let set = limits.iter().map(|(key, value)| format!("{key} = {value}"));
     let set = set.collect::<Vec<_>>().join("\n");

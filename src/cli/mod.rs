@@ -46,6 +46,7 @@ mod run;
 mod run_tenant;
 mod schema;
 mod select;
+mod set;
 mod starting;
 mod status;
 mod top;
@@ -160,7 +161,7 @@ fn dispatch(cli: Cli) -> anyhow::Result<End> {
         Command::Kill(what) => kill::kill(&app::find(&selector)?, &what),
         Command::Add { tenant, keys, wait } => edit::add(&selector, &tenant, &keys, wait),
         Command::Remove { tenant, wait } => edit::remove(&selector, &tenant, wait),
-        Command::Set(what) => edit::set(&selector, &what),
+        Command::Set(what) => set::set(&selector, &what),
         Command::Reload { expect, wait } => {
             reload::reload(&starting::find(&selector)?, expect.as_deref(), wait)
         }

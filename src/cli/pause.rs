@@ -32,6 +32,7 @@ fn outcome(frozen: &Frozen, doing: Doing) -> Outcome {
         tenant,
         unchanged,
         reclaimed,
+        cut,
         refused,
     } = frozen;
     if let Some(reason) = refused {
@@ -44,6 +45,10 @@ fn outcome(frozen: &Frozen, doing: Doing) -> Outcome {
         (_, false) => "paused".to_owned(),
     };
     let text = match reclaimed {
+        Some(bytes) if *cut => format!(
+            "{text}, its memory shrank by {}; there was more when 10 s had passed: type it again",
+            size(*bytes)
+        ),
         Some(bytes) => format!("{text}, its memory shrank by {}", size(*bytes)),
         None => text,
     };

@@ -190,8 +190,8 @@ const STATUS: &[Section] = &[
                 "The path of its cgroup and the name of its link on the host, where the kernel counts what it uses; null while it has none. See tenantd-usage(8).",
             ),
             (
-                "reached, usage",
-                "Limits reached since the last launch: limit, count and text. What it uses, its limits and what is not counted, if it is named.",
+                "by_hand, reached, usage",
+                "Limits that were set with tenantd set: limit, value, planned (of the manifest, or null). Limits reached since the last launch: limit, count and text. What it uses, its limits and what is not counted, if it is named.",
             ),
         ],
     ),

@@ -11,8 +11,9 @@ use anyhow::Context;
 use super::args::Wait;
 use super::progress::Doing;
 use super::wrap::wrapped;
-use super::{BadManifest, End, overlays};
+use super::{BadManifest, End, overlays, set};
 use tenantd_api::client::{ClientError, Connection};
+use tenantd_api::wire::TenantStatus;
 use tenantd_core::name::AppName;
 use tenantd_core::plan::changes;
 use tenantd_core::plan::diff::Changes;
@@ -46,17 +47,18 @@ pub(super) async fn apply(
 
 /// Shows what a reload would do, or why it would be refused.
 pub(super) fn diff(app: &AppName, json: bool) -> anyhow::Result<End> {
-    let (changes, manifest) = super::converse(async {
+    let (changes, manifest, running) = super::converse(async {
         let mut connection = Connection::open(app).await?;
         let changes = understood(connection.diff().await)?;
-        Ok((changes, connection.manifest().await?))
+        let manifest = connection.manifest().await?;
+        Ok((changes, manifest, connection.status(&[]).await?.tenants))
     })?;
     let text = if json {
         serde_json::to_string_pretty(&changes::json(&changes))
             .context("cannot write the changes as JSON")?
             + "\n"
     } else {
-        let text = changes::text(&changes) + &beside(&manifest);
+        let text = changes::text(&changes) + &by_hand(&running) + &beside(&manifest);
         wrapped(&text, &std::io::stdout()).into_owned()
     };
     std::io::stdout().lock().write_all(text.as_bytes())?;
@@ -69,6 +71,15 @@ pub(super) fn diff(app: &AppName, json: bool) -> anyhow::Result<End> {
             End::Differs
         },
     )
+}
+
+/// The limits that were set by hand, which a reload leaves as they are.
+fn by_hand(tenants: &[TenantStatus]) -> String {
+    let each = tenants.iter().flat_map(|tenant| {
+        let all = tenant.by_hand.iter();
+        all.map(move |one| format!("by hand {}: {}\n", tenant.name, set::in_words(one)))
+    });
+    each.collect()
 }
 
 /// Data to which a program could not write with the manifest as it is now.

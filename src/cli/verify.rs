@@ -8,10 +8,11 @@ use anyhow::{Context, bail};
 use serde_json::{Value, json};
 
 use super::args::Verify;
-use super::{End, applied, converse, plan, starting, unmatched};
+use super::{End, applied, converse, plan, set, starting, unmatched};
 use tenantd_api::client::Connection;
 use tenantd_api::client::app::Selector;
 use tenantd_api::client::pattern;
+use tenantd_api::wire::LimitByHand;
 use tenantd_api::wire::varlink::RepairedList;
 use tenantd_core::name::{AppName, TenantName};
 use tenantd_host::verify::{self, Drift, Mends};
@@ -21,6 +22,8 @@ struct Verified {
     tenant: TenantName,
     found: Result<Vec<Drift>, String>,
     repair: Repair,
+    /// The limits that were set by hand: they are as they are to be.
+    by_hand: Vec<LimitByHand>,
 }
 
 /// What was mended, and what could not be.
@@ -149,6 +152,7 @@ fn examine(app: &AppName, what: &Verify) -> anyhow::Result<Found> {
             tenant: tenant.name.clone(),
             found,
             repair: Repair::default(),
+            by_hand: status.map_or_else(Vec::new, |it| it.by_hand.clone()),
         });
     }
     let shared = || {
@@ -213,8 +217,12 @@ fn print(app: &AppName, found: &Found) -> anyhow::Result<()> {
         tenant,
         found,
         repair,
+        by_hand,
     } in all
     {
+        for one in by_hand {
+            writeln!(out, "{tenant}: by hand: {}", set::in_words(one))?;
+        }
         match found {
             Ok(drifts) => print_one(&mut out, tenant.as_str(), drifts, repair, true)?,
             Err(why) => writeln!(out, "{tenant}: {why}")?,
@@ -259,6 +267,7 @@ fn print_json(app: &AppName, all: &Found) -> anyhow::Result<()> {
              tenant,
              found,
              repair,
+             by_hand,
          }| {
             let drifts = found.as_deref().unwrap_or_default();
             json!({
@@ -266,6 +275,7 @@ fn print_json(app: &AppName, all: &Found) -> anyhow::Result<()> {
                 "drifts": drifts_json(drifts),
                 "mended": drifts_json(&repair.mended),
                 "error": found.as_ref().err().or(repair.failed.as_ref()),
+                "by_hand": by_hand,
             })
         },
     );

@@ -293,7 +293,6 @@ fn set_writes_a_limit_to_the_manifest_and_applies_it_live() {
     daemon
         .tell(&["set", "acme", "pids.max", "--permanent"])
         .expect(2);
-    daemon.tell(&["set", "acme", "pids.max=1"]).expect(2);
     assert_eq!(huge(&acme), "16777216");
     daemon.end();
 }

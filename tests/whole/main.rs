@@ -91,6 +91,7 @@ mod rolling;
 mod run_tenant;
 mod screens;
 mod secrets;
+mod set_by_hand;
 mod starting;
 mod state_file;
 mod stretch;

@@ -152,6 +152,32 @@ fn a_paused_tenant_that_is_killed_is_started_again() {
     daemon.end();
 }
 
+/// A pause may be asked for at any moment of a restart. It is refused, or what it paused is paused: no launch is left
+/// frozen, and no end waits for its grace.
+#[test]
+fn a_pause_beside_a_restart_freezes_no_launch() {
+    let daemon = start();
+    for round in 0..6 {
+        let said = std::thread::scope(|scope| {
+            let pauses = scope.spawn(|| {
+                let orders = (0..3 + round).map(|_| daemon.tell(&["pause", "acme"]).code);
+                orders.collect::<Vec<i32>>()
+            });
+            daemon.tell(&["restart", "acme"]).expect(0);
+            pauses.join().unwrap()
+        });
+        assert!(said.iter().all(|code| [0, 1].contains(code)), "{said:?}");
+        let acme = daemon.tenant("acme");
+        assert_eq!(
+            (acme.state, acme.ready, acme.killed),
+            (StateWord::Up, Some(true), None)
+        );
+        daemon.tell(&["resume", "acme"]).expect(0);
+        assert!(answers("10.77.0.11"));
+    }
+    daemon.end();
+}
+
 #[test]
 fn a_host_that_cannot_take_memory_refuses_to_hibernate() {
     let daemon = start();

@@ -19,6 +19,7 @@ mod answer;
 mod app_reload;
 pub mod asked;
 mod bare;
+mod by_hand;
 mod deputy;
 mod exec;
 mod frozen;
@@ -38,6 +39,7 @@ pub mod watch;
 
 pub use answer::TenantAnswer;
 pub use app_reload::AppReloaded;
+pub use by_hand::{LimitByHand, LimitsSet};
 pub use deputy::{CommandEnd, Deputy, LOG_LINES_MAX, Streams};
 pub use exec::{ExecLimit, ExecTarget};
 pub use frozen::Frozen;
@@ -157,14 +159,12 @@ pub struct TenantStatus {
     /// the next launch uses the new value in any case.
     #[serde(default)]
     pub unapplied: Option<Failure>,
-    /// What prevents the running program from writing to the host's files: `landlock` with its
-    /// version, `mount watch` (the supervisor makes each new mount of the host read-only, a moment
-    /// later) or `host writable` (nothing does). Null while none runs, and if that is unknown, as for
-    /// a program that an earlier version started.
+    /// What prevents the running program from writing to the host's files: `landlock` with its version, `mount watch`
+    /// (the supervisor makes each new mount of the host read-only, a moment later) or `host writable` (nothing does).
+    /// Null while none runs, and if that is unknown, as for a program that an earlier version started.
     #[serde(default)]
     pub lid: Option<String>,
-    /// Writes to the host's files that were refused, as the tenant's log says, since its program was
-    /// started last.
+    /// Writes to the host's files that were refused, as the tenant's log says, since its program was started last.
     #[serde(default)]
     pub refused: Vec<RefusedWrite>,
     /// Why the user of its program cannot write to its data, and what to do about it.
@@ -185,8 +185,7 @@ pub struct TenantStatus {
     /// escaped that are not safe on a terminal.
     #[serde(default)]
     pub status_text: Option<String>,
-    /// True while the program reloads its configuration (`RELOADING` until `READY`, see sd_notify(3)), else
-    /// null.
+    /// True while the program reloads its configuration (`RELOADING` until `READY`, see sd_notify(3)), else null.
     #[serde(default)]
     pub reloading: Option<bool>,
     /// What confines the running program: `landlock` with its version (a domain of its own), `uid` (only its
@@ -211,6 +210,9 @@ pub struct TenantStatus {
     /// The name of its link on the host, which counts its bytes and packets; null as `cgroup`.
     #[serde(default)]
     pub link: Option<String>,
+    /// The limits that were set by hand, with `tenantd set`.
+    #[serde(default)]
+    pub by_hand: Vec<LimitByHand>,
     /// The limits that it has reached since its last launch, as far as the kernel notifies of that.
     #[serde(default)]
     pub reached: Vec<ReachedLimit>,

@@ -1,6 +1,8 @@
 //! The limits of a cgroup: which the manifest has, the file that each is written to, and how its values
 //! are read and shown. See the kernel's Documentation/admin-guide/cgroup-v2.rst.
 
+pub mod by_hand;
+
 use std::collections::BTreeMap;
 use std::fmt;
 
@@ -127,6 +129,12 @@ impl GroupLimits {
         })
     }
 
+    /// The value of a limit, or of an item of it, as the kernel reads it.
+    #[must_use]
+    pub fn of(&self, name: &'static str, item: &str) -> Option<&str> {
+        self.0.get(&(name, item.to_owned())).map(String::as_str)
+    }
+
     /// The value of a limit without items, as the kernel reads it.
     #[must_use]
     pub fn value(&self, name: &'static str) -> Option<&str> {
@@ -185,6 +193,7 @@ pub fn shown(key: &GroupKey, value: &str) -> String {
         ("io.max", _) => value.to_owned(),
         ("cpu.quota", _) => percent(value),
         (_, "max") => "unlimited".to_owned(),
+        _ if is_unlimited(value) => "unlimited".to_owned(),
         ("pids.max", _) => value.to_owned(),
         _ => bytes(value),
     }
@@ -208,6 +217,11 @@ fn percent(value: &str) -> String {
     }
 }
 
+/// Whether a size is more than there can be: a new cgroup has such a number for huge pages instead of `max`.
+fn is_unlimited(size: &str) -> bool {
+    size.parse::<u64>().is_ok_and(|bytes| bytes >= 1 << 62)
+}
+
 /// Whether what a file of a cgroup has is what was written to it. The kernel rounds sizes to whole pages,
 /// and writes lists of processors and limits of devices in its own form.
 #[must_use]
@@ -215,7 +229,7 @@ pub fn is_same(key: &GroupKey, planned: &str, found: &str, page: u64) -> bool {
     let found = found.trim_end();
     let bytes = |text: &str| text.parse::<u64>().ok().map(|bytes| bytes / page.max(1));
     let is_size = matches!(key.controller, "memory" | "hugetlb") && key.name != "memory.group_kill";
-    if planned == found {
+    if planned == found || (planned == "max" && is_size && is_unlimited(found)) {
         return true;
     }
     match key.name {
@@ -242,6 +256,14 @@ pub fn numbers(list: &str) -> Option<Vec<u32>> {
     Some(all)
 }
 
+/// Whether this is the number of a device, such as `8:0`.
+#[must_use]
+pub fn is_device_number(text: &str) -> bool {
+    let is_number = |text: &str| text.parse::<u32>().is_ok() && !text.starts_with('+');
+    text.split_once(':')
+        .is_some_and(|(major, minor)| is_number(major) && is_number(minor))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -252,6 +274,7 @@ mod tests {
             ("memory.max", "536870912", "512 MiB"),
             ("memory.swap", "0", "0"),
             ("memory.high", "max", "unlimited"),
+            ("hugetlb", "9223372036854771712", "unlimited"),
             ("memory.group_kill", "1", "true"),
             ("cpu.quota", "150000 100000", "150 %"),
             ("cpu.quota", "2500 100000", "2.500 %"),
@@ -273,6 +296,8 @@ mod tests {
         assert!(same("memory.max", "5000", "4096\n"));
         assert!(!same("memory.max", "8192", "4096\n"));
         assert!(!same("memory.max", "4096", "max\n"));
+        assert!(same("hugetlb", "max", "9223372036854771712\n"));
+        assert!(!same("hugetlb", "9223372036854771712", "max\n"));
         assert!(!same("memory.group_kill", "1", "0\n"));
         assert!(same("memory.group_kill", "1", "1\n"));
         assert!(same("cpu.cpus", "1,0", "0-1\n"));

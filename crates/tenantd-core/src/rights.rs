@@ -22,6 +22,8 @@ pub enum Right {
     Kill,
     /// Pause it, and let it continue.
     Pause,
+    /// Set its limits by hand, until it stops.
+    Set,
     /// Read its log.
     Logs,
     /// Run commands in it, as its user.
@@ -30,7 +32,7 @@ pub enum Right {
 
 impl Right {
     /// All rights.
-    pub const EACH: [Self; 9] = [
+    pub const EACH: [Self; 10] = [
         Self::Status,
         Self::Start,
         Self::Stop,
@@ -38,6 +40,7 @@ impl Right {
         Self::ReloadApp,
         Self::Kill,
         Self::Pause,
+        Self::Set,
         Self::Logs,
         Self::Exec,
     ];
@@ -64,6 +67,7 @@ impl Right {
             Self::ReloadApp => "reload-app",
             Self::Kill => "kill",
             Self::Pause => "pause",
+            Self::Set => "set",
             Self::Logs => "logs",
             Self::Exec => "exec",
         }

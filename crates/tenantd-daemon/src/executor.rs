@@ -43,6 +43,7 @@ mod perform;
 mod phases;
 pub(crate) mod report;
 pub(crate) mod said;
+pub(crate) mod steps;
 pub(crate) mod store;
 pub(crate) mod takeovers;
 pub(crate) mod under_way;

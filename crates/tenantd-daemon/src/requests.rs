@@ -13,6 +13,7 @@ pub mod programs;
 pub mod queue;
 mod rehearsal;
 mod repair;
+mod set;
 mod signal;
 
 use std::collections::{HashMap, VecDeque};
@@ -207,6 +208,7 @@ impl Requests {
                 how,
                 reply,
             } => freeze::begin(tenants, &of, how, reply),
+            Request::Set(asked) => set::begin(tenants, asked),
             Request::Repair { tenants: of, reply } => repair::begin(tenants, &of, reply),
             Request::ReloadApp { tenants: of, reply } => self.reload_apps(tenants, &of, reply),
             Request::Logs { tenants: of, reply } => drop(reply.send(tenants.logged(&of))),

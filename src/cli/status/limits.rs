@@ -3,6 +3,7 @@
 use std::io::{self, Write};
 use std::path::Path;
 
+use crate::cli::set::in_words;
 use crate::cli::usage::units::bytes;
 use tenantd_api::wire::{StateWord, TenantStatus};
 use tenantd_host::cgroup::{Bounds, bounds};
@@ -21,6 +22,12 @@ pub(super) fn reached(out: &mut (impl Write + ?Sized), tenant: &TenantStatus) ->
         writeln!(out, "  REACHED {}", reached.text)?;
     }
     Ok(())
+}
+
+/// Writes which limits of a tenant were set by hand.
+pub(super) fn by_hand(out: &mut (impl Write + ?Sized), tenant: &TenantStatus) -> io::Result<()> {
+    let mut all = tenant.by_hand.iter();
+    all.try_for_each(|one| writeln!(out, "  BY HAND {}", in_words(one)))
 }
 
 /// Writes the lines below a tenant.

@@ -129,6 +129,7 @@ fn write_rest(
     };
     program::below(out, tenant)?;
     host::below(out, status, tenant)?;
+    limits::by_hand(out, tenant)?;
     limits::reached(out, tenant)?;
     match known.bounds.get(&tenant.name) {
         Some(bounds) => limits::below(out, bounds),

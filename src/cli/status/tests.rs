@@ -324,6 +324,7 @@ fn the_form_of_the_json_is_stable() {
           },
           "cgroup": null,
           "link": null,
+          "by_hand": [],
           "reached": []
         }
       ]
@@ -377,6 +378,7 @@ fn the_form_of_a_failure_in_json_is_stable() {
       },
       "cgroup": null,
       "link": null,
+      "by_hand": [],
       "reached": []
     }
     "#);

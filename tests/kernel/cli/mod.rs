@@ -189,6 +189,7 @@ impl Script {
             Request::Repair { reply, .. } => drop(reply),
             Request::Exec(asked) => drop(asked),
             Request::Collect { reply, .. } => drop(reply),
+            Request::Set(asked) => drop(asked),
             Request::Upgrade { reply } => {
                 let _gone = reply.send(Err("not here".to_owned()));
             }

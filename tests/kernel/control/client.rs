@@ -32,6 +32,9 @@ fn client_and_server_understand_each_other() {
             let done = connection.freeze(&acme, how.0, how.1).await.unwrap();
             assert_eq!(done, [frozen(how)]);
         }
+        let limits = ["memory.max=1GiB".to_owned()];
+        let set = connection.set(&acme[0], &limits, true).await.unwrap();
+        assert_eq!(set, set_by_hand());
         assert_eq!(
             connection.reload_app(&acme).await.unwrap(),
             [app_reloaded()]

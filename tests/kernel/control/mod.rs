@@ -19,8 +19,8 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use tenantd_api::client::{ClientError, Connection};
 use tenantd_api::wire::{
-    self, Answer, AppReloaded, AppStatus, ExecTarget, Frozen, NetworkState, Signalled, StateWord,
-    TenantAnswer, TenantStatus, Verb,
+    self, Answer, AppReloaded, AppStatus, ExecTarget, Frozen, LimitByHand, LimitsSet, NetworkState,
+    Signalled, StateWord, TenantAnswer, TenantStatus, Verb,
 };
 use tenantd_core::name::{AppName, TenantName};
 use tenantd_core::plan::data::KeyChange;
@@ -86,6 +86,7 @@ fn status(app: &AppName, tenants: &[TenantName]) -> AppStatus {
         network: NetworkState::default(),
         cgroup: Some("/sys/fs/cgroup/tenantd/wiki/acme".to_owned()),
         link: Some("td0123456789ab".to_owned()),
+        by_hand: Vec::new(),
         reached: Vec::new(),
     };
     AppStatus {
@@ -131,7 +132,21 @@ fn frozen((frozen, reclaim): (bool, bool)) -> Frozen {
         tenant: tenant("acme"),
         unchanged: frozen,
         reclaimed: reclaim.then_some(4096),
+        cut: reclaim,
         refused: (!frozen).then(|| "it is down".to_owned()),
+    }
+}
+
+fn set_by_hand() -> LimitsSet {
+    let one = LimitByHand {
+        limit: "memory.max".to_owned(),
+        value: "1 GiB".to_owned(),
+        planned: None,
+    };
+    LimitsSet {
+        unchanged: false,
+        limits: vec![one],
+        refused: None,
     }
 }
 
@@ -267,6 +282,9 @@ async fn answer_all(app: AppName, mut incoming: mpsc::Receiver<Request>) {
             }
             Request::Freeze { how, reply, .. } => {
                 let _ = reply.send(Ok(vec![frozen(how)]));
+            }
+            Request::Set(asked) => {
+                let _ = asked.reply.send(Ok(set_by_hand()));
             }
             Request::ReloadApp { reply, .. } => {
                 let _ = reply.send(Ok(vec![app_reloaded()]));

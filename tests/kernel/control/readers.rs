@@ -95,7 +95,7 @@ pub(super) async fn methods(app: &AppName) -> Vec<String> {
 }
 
 /// The methods that a reader may not call, by name.
-const FOR_ROOT: [&str; 16] = [
+const FOR_ROOT: [&str; 17] = [
     "Collect",
     "Detach",
     "Diff",
@@ -108,6 +108,7 @@ const FOR_ROOT: [&str; 16] = [
     "ReloadApp",
     "Repair",
     "Restart",
+    "Set",
     "Signal",
     "Start",
     "Stop",
@@ -119,12 +120,12 @@ fn a_reader_may_read_the_state_and_nothing_else() {
     with_readers(|app, incoming, _| async move {
         tokio::task::spawn_local(answer_all(app.clone(), incoming));
         let methods = methods(&app).await;
-        assert_eq!(methods.len(), 20, "{methods:?}");
+        assert_eq!(methods.len(), 21, "{methods:?}");
         let (mut allowed, mut refused) = (BTreeSet::new(), BTreeSet::new());
         for method in methods {
             let parameters = match method.as_str() {
                 "Collect" => json!({"dry_run": true}),
-                "Enter" => json!({"tenant": "acme"}),
+                "Enter" | "Set" => json!({"tenant": "acme"}),
                 "Exec" => json!({"tenant": "acme", "command": ["id"]}),
                 "ExecOffline" => json!({"tenant": "acme", "command": "fsck"}),
                 "Signal" => json!({"signal": 1}),
@@ -143,7 +144,7 @@ fn a_reader_may_read_the_state_and_nothing_else() {
                     refused.insert(method);
                 }
                 Some("io.tenantd.Supervisor.NoRight") => {
-                    let of = (method == "Exec").then_some("acme");
+                    let of = ["Exec", "Set"].contains(&method.as_str()).then_some("acme");
                     assert_eq!(reply["parameters"]["tenant"].as_str(), of);
                     refused.insert(method);
                 }

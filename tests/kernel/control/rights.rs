@@ -27,6 +27,7 @@ fn need(method: &str) -> Need {
         "ReloadApp" => Need::Right(Right::ReloadApp),
         "Signal" => Need::Right(Right::Kill),
         "Freeze" => Need::Right(Right::Pause),
+        "Set" => Need::Right(Right::Set),
         "Logs" => Need::Right(Right::Logs),
         "Exec" => Need::Right(Right::Exec),
         "Collect" | "Detach" | "Diff" | "Enter" | "ExecOffline" | "Reload" | "Repair"
@@ -41,7 +42,7 @@ fn request(method: &str, tenant: Option<&str>) -> Vec<u8> {
     let one = tenant.unwrap_or("acme");
     let parameters = match method {
         "Collect" => json!({"dry_run": true}),
-        "Enter" => json!({"tenant": one}),
+        "Enter" | "Set" => json!({"tenant": one}),
         "Exec" => json!({"tenant": one, "command": ["id"]}),
         "ExecOffline" => json!({"tenant": one, "command": "fsck"}),
         "Signal" => json!({"tenants": tenants, "signal": 1}),
@@ -97,7 +98,9 @@ fn each_method_needs_the_right_of_its_name_and_no_other() {
                         (Need::Root, _) => false,
                         // Who asks for all sees those that it may see. Exec is for one.
                         (Need::Right(_), None) if is_status => true,
-                        (Need::Right(needed), None) => needed == right && method == "Exec",
+                        (Need::Right(needed), None) => {
+                            needed == right && ["Exec", "Set"].contains(&method.as_str())
+                        }
                         (Need::Right(needed), Some(of)) => {
                             (needed == right || is_status) && of == "acme"
                         }

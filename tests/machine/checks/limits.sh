@@ -78,6 +78,31 @@ set_by_a_command() {
     same "$before" "$(pid_of $APP acme)"
 }
 
+# Until it is taken back or the manifest changes it. Below what the tenant uses it is refused: nothing is killed.
+set_by_hand() {
+    before=$(pid_of $APP acme)
+    tenantd set --app $APP acme memory.max=128MiB cpu.quota="40 %" | tee /run/said
+    holds "$(cat /run/said)" "^  memory.max 128 MiB; the manifest has 96 MiB$"
+    same 134217728 "$(cat "$(leaf acme)/memory.max")"
+    same "40000 100000" "$(cat "$(leaf acme)/cpu.max")"
+    holds "$(tenantd status --app $APP acme)" "BY HAND cpu.quota 40 %; the manifest has 20 %"
+    holds "$(tenantd diff --app $APP)" "^by hand acme: memory.max 128 MiB; the manifest has 96 MiB$"
+    holds "$(tenantd verify --app $APP)" "all is as planned"
+    systemctl restart $UNIT
+    wait_for up $APP
+    wait_for eval "[ \$(cat $(leaf acme)/memory.max) = 134217728 ]"
+    order acme 'x=$(head -c 25165824 /dev/zero | tr "\\0" x)'
+    wait_for eval "[ \$(cat $(leaf acme)/memory.current) -gt 25165824 ]"
+    not tenantd set --app $APP acme cpu.quota="50 %" memory.max=1MiB | tee /run/said
+    holds "$(cat /run/said)" "memory.max: it uses .* after the kernel took .* the OOM killer would end its processes"
+    same "40000 100000" "$(cat "$(leaf acme)/cpu.max")"
+    tenantd set --app $APP acme --reset
+    same 100663296 "$(cat "$(leaf acme)/memory.max")"
+    same "20000 100000" "$(cat "$(leaf acme)/cpu.max")"
+    same "$before" "$(pid_of $APP acme)"
+    saw "$(cat /run/said)"
+}
+
 # A limit outlives the supervisor, and what another program writes does not.
 kept_by_the_next_supervisor() {
     before=$(pid_of $APP acme)
@@ -158,6 +183,7 @@ install_package
 check "limits are in the cgroup before the program runs" set_before_the_program
 check "a reload changes limits without a restart" changed_live
 check "a command sets limits of a running tenant, and writes them to the manifest" set_by_a_command
+check "a command sets limits until they are taken back" set_by_hand
 check "limits are kept by the next supervisor" kept_by_the_next_supervisor
 check "a supervisor that is killed is started again, and sets the limits" killed_and_started_again
 check "a tenant cannot make more processes than its limit" no_more_processes

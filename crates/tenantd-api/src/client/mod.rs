@@ -21,8 +21,8 @@ use std::path::PathBuf;
 
 use crate::wire::varlink::{Answers, Refusal, RepairedList, Supervisor};
 use crate::wire::{
-    self, AppReloaded, AppStatus, ExecTarget, Frozen, Residue, Signalled, TenantAnswer, Upgraded,
-    Upgrading, Verb,
+    self, AppReloaded, AppStatus, ExecTarget, Frozen, LimitsSet, Residue, Signalled, TenantAnswer,
+    Upgraded, Upgrading, Verb,
 };
 use tenantd_core::name::{AppName, TenantName};
 use tenantd_core::plan::diff::Changes;
@@ -157,6 +157,21 @@ impl Connection {
     ) -> Result<Vec<Frozen>, ClientError> {
         let answer = self.varlink.freeze(tenants, frozen, reclaim).await;
         Ok(self.understand(answer)?.tenants)
+    }
+
+    /// Sets limits of a running tenant until it stops, each as `LIMIT=VALUE`; without a value it is taken back. With
+    /// `reset`, all that were set are taken back first. Returns when the kernel has confirmed it.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn set(
+        &mut self,
+        tenant: &TenantName,
+        limits: &[String],
+        reset: bool,
+    ) -> Result<LimitsSet, ClientError> {
+        let answer = self.varlink.set(tenant, limits, reset).await;
+        self.understand(answer)
     }
 
     /// Makes the programs of these tenants, or of all if the list is empty, read their configuration

@@ -42,6 +42,7 @@ impl TenantStatus {
             network: super::NetworkState::default(),
             cgroup: None,
             link: None,
+            by_hand: Vec::new(),
             reached: Vec::new(),
         }
     }

@@ -13,6 +13,9 @@ pub struct Frozen {
     pub unchanged: bool,
     /// By how many bytes its memory shrank; null if none was to be taken.
     pub reclaimed: Option<u64>,
+    /// Whether there was more to take when its time was over.
+    #[serde(default)]
+    pub cut: bool,
     /// Why nothing was done, or not all; else null.
     pub refused: Option<String>,
 }

@@ -16,8 +16,9 @@ use zlink::idl;
 use zlink::introspect::{CustomType, Type};
 
 use super::{
-    Answer, AppReloaded, AppStatus, Deputy, ExecTarget, Frozen, Phase, Program, Repaired,
-    ResidueList, Signalled, StateWord, TenantAnswer, TenantStatus, Upgraded, Upgrading, Want,
+    Answer, AppReloaded, AppStatus, Deputy, ExecTarget, Frozen, LimitsSet, Phase, Program,
+    Repaired, ResidueList, Signalled, StateWord, TenantAnswer, TenantStatus, Upgraded, Upgrading,
+    Want,
 };
 use tenantd_core::name::TenantName;
 use tenantd_core::plan::diff::Changes;
@@ -303,6 +304,13 @@ pub trait Supervisor {
         frozen: bool,
         reclaim: bool,
     ) -> zlink::Result<Result<FrozenList, Refusal>>;
+    /// Sets limits of this tenant until it stops, or takes them back; with `reset` first all that are set.
+    async fn set(
+        &mut self,
+        tenant: &TenantName,
+        limits: &[String],
+        reset: bool,
+    ) -> zlink::Result<Result<LimitsSet, Refusal>>;
     /// Makes the programs of these tenants, or of all, read their configuration again.
     async fn reload_app(
         &mut self,

@@ -4,13 +4,14 @@
 //! Values are not validated here: the edited manifest is read and checked like any other.
 
 mod lines;
+mod rates;
 mod set;
 #[cfg(test)]
 mod tests;
 
 use toml_edit::{DocumentMut, InlineTable, Item, Table, TableLike, Value};
 
-pub use self::set::set;
+pub use self::set::{set, split};
 
 use super::suggest::closest;
 use crate::name::TenantName;
@@ -49,6 +50,9 @@ pub enum EditError {
         /// A limit with a similar name.
         near: Option<String>,
     },
+    /// A device without a rate.
+    #[error("`{0}` is no limit of a block device: type for example `io.max=/dev/sda:wbps=10MiB`")]
+    NoRate(String),
 }
 
 fn did_you_mean(near: Option<&str>) -> String {

@@ -37,3 +37,12 @@ pub struct Source {
 pub fn read(source: &Source, problems: &mut problem::Problems) -> raw::Manifest {
     read::manifest(&source.text, problems)
 }
+
+/// Reads the limits of one tenant of a text, and nothing else of it. `None` if it has none.
+pub(crate) fn limits_of(
+    text: &str,
+    tenant: &str,
+    problems: &mut problem::Problems,
+) -> Option<raw::Limits> {
+    read::limits::of(text, tenant, problems)
+}

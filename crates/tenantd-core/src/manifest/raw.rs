@@ -78,7 +78,7 @@ macro_rules! tables {
 
         impl $name {
             /// Reads its keys from a table that may have others too.
-            pub(super) fn keys(reader: &mut Reader<'_, '_, '_>) -> Self {
+            pub(in crate::manifest) fn keys(reader: &mut Reader<'_, '_, '_>) -> Self {
                 Self {
                     at: reader.at().clone(),
                     $($key: Read::read(reader, stringify!($key)),)*

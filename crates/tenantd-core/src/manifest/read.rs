@@ -4,6 +4,7 @@
 
 mod files;
 mod folders;
+pub(super) mod limits;
 mod operators;
 mod tables;
 

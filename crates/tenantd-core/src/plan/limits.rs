@@ -57,10 +57,15 @@ pub(super) fn group(manifest: &Manifest, tenant: &Tenant) -> GroupLimits {
         &manifest.defaults.limits,
         &tenant.overrides.limits,
     ] {
-        let tables = (&layer.memory, &layer.cpu, &layer.io, &layer.pids);
-        set(&mut whole, &groups(tables, &layer.hugetlb));
+        layered(&mut whole, layer);
     }
     whole
+}
+
+/// Sets the limits of a cgroup that one table of `limits` has.
+pub(super) fn layered(whole: &mut GroupLimits, layer: &raw::Limits) {
+    let tables = (&layer.memory, &layer.cpu, &layer.io, &layer.pids);
+    set(whole, &groups(tables, &layer.hugetlb));
 }
 
 /// The limits of the cgroup of all tenants together.

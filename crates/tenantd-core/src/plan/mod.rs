@@ -39,6 +39,7 @@ pub mod render;
 pub mod secrets;
 pub mod success;
 pub mod traffic;
+pub mod typed;
 mod unified;
 mod vars;
 mod view;

@@ -11,6 +11,7 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::sync::Arc;
 
+use tenantd_core::cgroup::by_hand::ByHand;
 use tenantd_core::name::TenantName;
 use tenantd_core::plan::effect::Effect;
 use tenantd_core::plan::holders::keeps_network;
@@ -25,6 +26,7 @@ use tenantd_host::program::ProgramFile;
 
 use crate::executor::main_process::MainBy;
 use crate::executor::said::Recorded;
+use crate::executor::steps::Steps;
 use crate::ready::notice::Statement;
 use crate::state_file::record::{Made, ProcessKey};
 
@@ -54,6 +56,10 @@ pub(crate) struct Entry {
     pub(crate) running: Option<Running>,
     /// Whether its cgroup is frozen.
     pub(crate) frozen: bool,
+    /// How many launches, and ends of launches, have begun.
+    pub(crate) steps: Steps,
+    /// The limits that were set by hand.
+    pub(crate) by_hand: ByHand,
     /// The client whose command of `exec --offline` the next launch is for.
     pub(crate) client: Option<u32>,
 }
@@ -165,6 +171,8 @@ impl Entry {
             provisioned: None,
             running: None,
             frozen: false,
+            steps: Steps::default(),
+            by_hand: ByHand::default(),
             client: None,
         }
     }
@@ -325,6 +333,9 @@ impl Inventory {
     pub(crate) fn set_provisioned(&mut self, tenant: &TenantName, provisioned: Provisioned) {
         if let Some(entry) = self.entries.get_mut(tenant) {
             entry.frozen = provisioned.leaf.as_ref().is_some_and(Leaf::is_frozen);
+            let by_hand = provisioned.leaf.as_ref().map(Leaf::by_hand);
+            // What cannot be read is not shown: the launch, which needs it, fails and says so.
+            entry.by_hand = by_hand.and_then(Result::ok).unwrap_or_default();
             entry.provisioned = Some(provisioned);
         }
     }

@@ -1,6 +1,8 @@
 //! The limits of cgroups, as the host's tasks set them.
 
 use tenantd_core::cgroup::GroupLimits;
+use tenantd_core::cgroup::by_hand::ByHand;
+use tenantd_core::name::TenantName;
 use tenantd_core::plan::model::TenantPlan;
 use tenantd_core::stage::Failure;
 use tenantd_host::cgroup::{Leaf, Limiter};
@@ -8,6 +10,32 @@ use tenantd_host::limits;
 
 use crate::executor::blocking::blocking_change;
 use crate::executor::host::Host;
+use crate::executor::{Executor, Pending};
+use crate::input::Input;
+
+impl Executor {
+    /// The limits of a tenant were set: what was set by hand and is not what the manifest had then is gone.
+    pub(super) fn limits_were_set(&mut self, tenant: &TenantName) {
+        let entry = self.inventory.get(tenant);
+        let entry = entry.filter(|entry| !entry.by_hand.is_empty());
+        let leaf = entry.and_then(|entry| entry.provisioned.as_ref()?.leaf.as_ref());
+        if let Some(Ok(hand)) = leaf.map(Leaf::by_hand) {
+            self.set_by_hand(tenant, hand);
+        }
+    }
+
+    /// These limits of a tenant are set by hand now.
+    pub(super) fn set_by_hand(&mut self, tenant: &TenantName, hand: ByHand) {
+        let Some(entry) = self.inventory.entry(tenant) else {
+            return;
+        };
+        if entry.by_hand != hand {
+            entry.by_hand = hand;
+            let changed = Input::Changed(tenant.clone());
+            self.pending.push_back(Pending::Input(changed));
+        }
+    }
+}
 
 impl Host {
     /// What sets the limits of a tenant.

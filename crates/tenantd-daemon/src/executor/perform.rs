@@ -107,6 +107,7 @@ impl Executor {
         let Some(entry) = self.inventory.entry(tenant) else {
             return;
         };
+        entry.steps.begin();
         entry.use_next_plan();
         let plan = match (phase, entry.client) {
             (Phase::Offline, client) => holding(&entry.plan, client.unwrap_or_default()),
@@ -151,6 +152,7 @@ impl Executor {
         let Some(entry) = self.inventory.entry(tenant) else {
             return;
         };
+        entry.steps.begin();
         let signal = entry.plan.policy.stop_signal.number;
         let Some(running) = entry.running.as_ref().filter(|run| run.launch == launch) else {
             return;
@@ -179,6 +181,7 @@ impl Executor {
         let Some(entry) = self.inventory.get(tenant) else {
             return;
         };
+        entry.steps.begin();
         if let Some(provisioned) = &entry.provisioned {
             self.host.kill(tenant, launch, provisioned);
         }
@@ -217,11 +220,17 @@ impl Executor {
             ReportKind::Spawned(launch, spawned) => self.spawned(&tenant, launch, spawned),
             ReportKind::Skipped(launch) => self.skipped(&tenant, launch),
             ReportKind::Concluded(launch, concluded) => self.concluded(launch, concluded),
-            ReportKind::Launched(launch, phase, Ok(())) => self.launched(&tenant, launch, phase),
+            ReportKind::Launched(launch, phase, Ok(())) => {
+                self.limits_were_set(&tenant);
+                self.launched(&tenant, launch, phase);
+            }
             ReportKind::Launched(launch, phase, Err(why)) => {
                 self.not_launched(&tenant, (launch, phase), why);
             }
-            ReportKind::Applied(launch, Ok(())) => self.dispatch(Event::Applied { launch }),
+            ReportKind::Applied(launch, Ok(())) => {
+                self.limits_were_set(&tenant);
+                self.dispatch(Event::Applied { launch });
+            }
             ReportKind::Applied(launch, Err(why)) => {
                 self.dispatch(Event::ApplyFailed { launch, why });
             }
@@ -231,6 +240,7 @@ impl Executor {
             }
             ReportKind::Main(report) => self.main_reported(&tenant, report),
             ReportKind::Mark(mark) => self.host.logs.mark(&tenant, mark),
+            ReportKind::SetByHand(hand) => self.set_by_hand(&tenant, hand),
             ReportKind::CgroupChanged => self.cgroup_changed(&tenant),
             ReportKind::Silent(launch) => self.silent(&tenant, launch),
             ReportKind::Killed(launch, processes) => {

@@ -5,6 +5,7 @@ use std::rc::Rc;
 
 use tokio::sync::mpsc::UnboundedSender;
 
+use tenantd_core::cgroup::by_hand::ByHand;
 use tenantd_core::name::TenantName;
 use tenantd_core::plan::phase::Phase;
 use tenantd_core::stage::Failure;
@@ -81,6 +82,8 @@ pub(crate) enum ReportKind {
     Launched(LaunchId, Phase, Result<(), Failure>),
     /// A live change was applied to a launch, or could not be.
     Applied(LaunchId, Result<(), Failure>),
+    /// These limits are set by hand now.
+    SetByHand(ByHand),
     /// A launch's first process ended.
     Ended(LaunchId, Ended),
     /// The first process of a command before the program ended; and the last line of its output.

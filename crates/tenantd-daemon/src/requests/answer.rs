@@ -25,6 +25,7 @@ use crate::reached::Reached;
 use crate::refusals::Refusals;
 use crate::reload::Reloads;
 use crate::requests::queue::{AskedExec, NoExecTarget, Unknown};
+use crate::requests::set;
 use crate::targets::Targets;
 use crate::wants::Wants;
 
@@ -175,6 +176,7 @@ impl<'a> Tenants<'a> {
             network: self.seen.drifts.of_tenant(&view.name),
             cgroup: cgroup(entry),
             link: link(entry),
+            by_hand: set::shown_of(entry),
             reached: self.seen.reached.of_tenant(&view.name),
             name: view.name,
         })

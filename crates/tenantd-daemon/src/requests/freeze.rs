@@ -9,7 +9,7 @@ use tokio::sync::oneshot;
 use tenantd_api::wire::{self, Frozen};
 use tenantd_core::name::TenantName;
 use tenantd_core::supervisor::view::StateWord;
-use tenantd_host::cgroup::{Leaf, Limiter};
+use tenantd_host::cgroup::{Leaf, Limiter, Taken};
 
 use crate::executor::blocking::blocking_change;
 use crate::requests::answer::Tenants;
@@ -39,13 +39,14 @@ pub(super) fn begin(
         for (tenant, leaf) in targets {
             let limiter = limiter.clone();
             let done = match leaf {
-                Ok(leaf) => {
-                    let change = move || Ok(change(&leaf, &limiter, (frozen, reclaim)));
+                Ok((leaf, goes_on)) => {
+                    let how = (frozen, reclaim);
+                    let change = move || Ok(change(&leaf, &limiter, how, &goes_on));
                     blocking_change(change).await
                 }
                 Err(why) => Ok((true, None, Some(why))),
             };
-            let (unchanged, reclaimed, refused) =
+            let (unchanged, taken, refused) =
                 done.unwrap_or_else(|why| (true, None, Some(why.to_string())));
             if !unchanged {
                 let what = if frozen { "paused" } else { "continued" };
@@ -54,7 +55,8 @@ pub(super) fn begin(
             all.push(Frozen {
                 tenant,
                 unchanged,
-                reclaimed,
+                reclaimed: taken.map(|it| it.bytes),
+                cut: taken.is_some_and(|it| it.is_cut),
                 refused,
             });
         }
@@ -68,7 +70,8 @@ fn change(
     leaf: &Leaf,
     limiter: &Limiter,
     (frozen, reclaim): (bool, bool),
-) -> (bool, Option<u64>, Option<String>) {
+    goes_on: &dyn Fn() -> bool,
+) -> (bool, Option<Taken>, Option<String>) {
     let was = leaf.is_frozen();
     if !frozen {
         let thawed = leaf.thaw();
@@ -78,19 +81,23 @@ fn change(
         true => limiter.can_reclaim(leaf),
         false => Ok(()),
     };
-    let done = possible.and_then(|()| if was { Ok(()) } else { leaf.freeze() });
+    let done = possible.and_then(|()| if was { Ok(()) } else { leaf.freeze(goes_on) });
     if let Err(why) = done {
         return (true, None, Some(why.to_string()));
     }
-    match reclaim.then(|| limiter.reclaim(leaf)) {
+    match reclaim.then(|| limiter.reclaim(leaf, goes_on)) {
         None => (was, None, None),
-        Some(Ok(bytes)) => (was, Some(bytes), None),
+        Some(Ok(taken)) => (was, Some(taken), None),
         Some(Err(why)) => (was, None, Some(format!("it is paused, but {why}"))),
     }
 }
 
-/// What is frozen of a tenant, or why nothing may be.
-fn target(tenants: Tenants<'_>, tenant: &TenantName, frozen: bool) -> Result<Leaf, String> {
+/// What is frozen of a tenant, while its launch is the same and is not to end; or why nothing may be.
+fn target(
+    tenants: Tenants<'_>,
+    tenant: &TenantName,
+    frozen: bool,
+) -> Result<(Leaf, impl Fn() -> bool + Send + 'static + use<>), String> {
     let view = tenants.supervisor.tenant(tenant);
     let state = view.as_ref().map_or(StateWord::Down, |view| view.state);
     let is_ready = view.is_some_and(|view| view.ready == Some(true));
@@ -116,10 +123,10 @@ fn target(tenants: Tenants<'_>, tenant: &TenantName, frozen: bool) -> Result<Lea
         }
     }
     let entry = tenants.executor.inventory().get(tenant);
-    let provisioned = entry.and_then(|entry| entry.provisioned.as_ref());
-    let provisioned = provisioned.ok_or("its program has just ended")?;
-    let leaf = provisioned.leaf.clone();
-    leaf.ok_or(
+    let provisioned = entry.and_then(|it| Some((it, it.provisioned.as_ref()?)));
+    let (entry, provisioned) = provisioned.ok_or("its program has just ended")?;
+    let leaf = provisioned.leaf.clone().ok_or(
         "the host has no cgroup tree of version 2, which is needed to pause a tenant".to_owned(),
-    )
+    )?;
+    Ok((leaf, entry.steps.none_since()))
 }

@@ -13,9 +13,10 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use tenantd_api::wire::varlink::RepairedList;
 use tenantd_api::wire::{
-    AppReloaded, ExecTarget, Frozen, LogPlace, Signalled, StateWord, TenantAnswer, Upgraded,
-    Upgrading, Verb,
+    AppReloaded, ExecTarget, Frozen, LimitsSet, LogPlace, Signalled, StateWord, TenantAnswer,
+    Upgraded, Upgrading, Verb,
 };
+use tenantd_core::cgroup::by_hand::Typed;
 use tenantd_core::name::TenantName;
 use tenantd_core::plan::diff::Changes;
 use tenantd_core::rights::Right;
@@ -151,6 +152,8 @@ pub enum Request {
         /// Receives the answers, one per tenant, once all is done.
         reply: oneshot::Sender<Result<Vec<Frozen>, Unknown>>,
     },
+    /// Set limits of a tenant by hand.
+    Set(AskedSet),
     /// Make the programs of these tenants read their configuration again.
     ReloadApp {
         /// The tenants.
@@ -222,6 +225,19 @@ pub enum Request {
         /// Receives the answer.
         reply: oneshot::Sender<Result<ExecTarget, NoExecTarget>>,
     },
+}
+
+/// Limits of one tenant that are to be set by hand.
+#[derive(Debug)]
+pub struct AskedSet {
+    /// The tenant alone.
+    pub tenants: Vec<TenantName>,
+    /// The limits, or why they are none.
+    pub typed: Result<Vec<Typed>, String>,
+    /// Whether all that were set are taken back first.
+    pub reset: bool,
+    /// Receives the answer, once the kernel has confirmed it.
+    pub reply: oneshot::Sender<Result<LimitsSet, Unknown>>,
 }
 
 /// A command for a tenant that is not up.

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{major, minor};
 
 use super::limits::controllers;
-use tenantd_core::cgroup::{GroupKey, GroupLimits, KEYS, Named, is_same};
+use tenantd_core::cgroup::{GroupKey, GroupLimits, KEYS, Named, is_device_number, is_same};
 use tenantd_core::stage::{Failure, Stage};
 
 /// What one file of a cgroup has that is not as planned.
@@ -177,7 +177,10 @@ fn devices(
 }
 
 /// The number of a block device, as the kernel writes it.
-fn number(key: &GroupKey, device: &str) -> Result<String, Failure> {
+pub(super) fn number(key: &GroupKey, device: &str) -> Result<String, Failure> {
+    if is_device_number(device) {
+        return Ok(device.to_owned());
+    }
     let name = Named(key.name, device).to_string();
     let found = fs::metadata(device).map_err(|error| {
         let errno = error.raw_os_error().unwrap_or(libc::EIO);

@@ -8,6 +8,8 @@ use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
+use super::by_hand::used;
+use super::reclaim::{Taken, reclaim};
 use super::{Leaf, Limiter};
 use tenantd_core::stage::{Failure, Stage};
 
@@ -16,11 +18,29 @@ const LIMIT: Duration = Duration::from_secs(5);
 
 impl Leaf {
     /// Freezes every process in the leaf, also those that start meanwhile, and waits until the kernel has
-    /// frozen them. If that takes too long they continue. Blocks.
+    /// frozen them. If that takes too long they continue, and also if `goes_on` is false by then: the launch is
+    /// another one, or is to end. Blocks.
     ///
     /// # Errors
     /// A [`Failure`] of stage cgroup.
-    pub fn freeze(&self) -> Result<(), Failure> {
+    pub fn freeze(&self, goes_on: &dyn Fn() -> bool) -> Result<(), Failure> {
+        if !goes_on() {
+            return Err(self.not_the_same());
+        }
+        self.freeze_all()?;
+        // What ends or replaces the launch thaws it, and may have done so before it was frozen.
+        match goes_on() {
+            true => Ok(()),
+            false => self.thaw().and_then(|()| Err(self.not_the_same())),
+        }
+    }
+
+    fn not_the_same(&self) -> Failure {
+        let why = "it was stopped or restarted meanwhile, and is not paused";
+        Failure::detail(Stage::Cgroup, self.path().display().to_string(), why)
+    }
+
+    fn freeze_all(&self) -> Result<(), Failure> {
         let events = self.path().join("cgroup.events");
         let opened = File::open(&events).map_err(|error| failure(&events, &error))?;
         self.write_freeze("1")?;
@@ -67,28 +87,19 @@ impl Leaf {
 }
 
 impl Limiter {
-    /// Takes the memory of a leaf: writes it to swap, and drops what is also on a disk. Returns by how many
-    /// bytes it shrank. Blocks until the kernel finds no more.
+    /// Takes the memory of a leaf: writes it to swap, and drops what is also on a disk. Blocks until the kernel
+    /// finds no more, too much time has passed, or `goes_on` is false.
     ///
     /// # Errors
-    /// A [`Failure`] of stage limits if the leaf has no memory controller, or the kernel is older than 5.19.
-    pub fn reclaim(&self, leaf: &Leaf) -> Result<u64, Failure> {
-        let file = leaf.path().join("memory.reclaim");
-        let before = used(leaf)?;
-        // It fails with EAGAIN if it has not found as much, which is usual.
-        match fs::write(&file, before.to_string()) {
-            Err(error) if error.raw_os_error() != Some(libc::EAGAIN) => {
-                return Err(failure(&file, &error));
-            }
-            Ok(()) | Err(_) => {}
-        }
-        Ok(before.saturating_sub(used(leaf)?))
+    /// A [`Failure`] of stage cgroup.
+    pub fn reclaim(&self, leaf: &Leaf, goes_on: &dyn Fn() -> bool) -> Result<Taken, Failure> {
+        reclaim(leaf, used(leaf)?.unwrap_or_default(), goes_on)
     }
 
     /// Has the leaf count its memory, and checks that the kernel can take it.
     ///
     /// # Errors
-    /// Those of [`Limiter::reclaim`].
+    /// A [`Failure`] of stage limits if the leaf has no memory controller, or the kernel is older than 5.19.
     pub fn can_reclaim(&self, leaf: &Leaf) -> Result<(), Failure> {
         if let Some(tree) = &self.tree {
             tree.enable_one(leaf.path(), "memory")?;
@@ -101,12 +112,33 @@ impl Limiter {
     }
 }
 
-fn used(leaf: &Leaf) -> Result<u64, Failure> {
-    let file = leaf.path().join("memory.current");
-    let text = fs::read_to_string(&file).map_err(|error| failure(&file, &error))?;
-    Ok(text.trim_end().parse().unwrap_or_default())
-}
-
 fn failure(path: &Path, error: &Error) -> Failure {
     super::failure(path, error)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::cell::Cell;
+
+    #[test]
+    fn a_launch_that_is_replaced_meanwhile_is_not_left_frozen() {
+        let folder = tempfile::tempdir().unwrap();
+        let leaf = Leaf::new(folder.path().to_owned(), "acme".parse().unwrap());
+        let freezer = folder.path().join("cgroup.freeze");
+        fs::write(folder.path().join("cgroup.events"), "frozen 1\n").unwrap();
+        fs::write(&freezer, "untouched").unwrap();
+        // Before its turn, a restart has begun: nothing is written.
+        leaf.freeze(&|| false).unwrap_err();
+        assert_eq!(fs::read_to_string(&freezer).unwrap(), "untouched");
+        // It begins while the kernel freezes.
+        let asked = Cell::new(0);
+        let failure = leaf
+            .freeze(&|| asked.replace(asked.get() + 1) == 0)
+            .unwrap_err();
+        assert!(failure.detail.contains("restarted meanwhile"), "{failure}");
+        assert_eq!(fs::read_to_string(&freezer).unwrap(), "0");
+        leaf.freeze(&|| true).unwrap();
+        assert_eq!(fs::read_to_string(&freezer).unwrap(), "1");
+    }
 }

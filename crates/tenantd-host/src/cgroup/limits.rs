@@ -9,6 +9,7 @@ use std::io::Error;
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 
+use super::by_hand::Setting;
 use super::differences::{Difference, differences};
 use super::{Leaf, Tree, mounted};
 use tenantd_core::cgroup::{GroupLimits, Named};
@@ -28,7 +29,7 @@ pub struct Limiter {
 
 impl Limiter {
     /// Sets the limits of the leaf of a tenant, and those of all tenants. What is not limited any longer is
-    /// reset. Succeeds once the kernel has all of them. Blocks: the kernel may take memory away first.
+    /// reset. Limits that were set by hand take precedence. Succeeds once the kernel has all of them. Blocks: the kernel may take memory away first.
     ///
     /// # Errors
     /// A [`Failure`] of stage limits that names the limit or the controller.
@@ -37,8 +38,20 @@ impl Limiter {
             return without_tree(limits).and(without_tree(&self.total));
         };
         self.limit_all()?;
-        tree.enable(leaf.path(), limits)?;
-        settle(leaf.path(), limits)
+        let setting = Setting::of(leaf.path());
+        let _set_alone = setting.wait();
+        let kept = leaf.by_hand()?;
+        let hand = kept.holding(limits);
+        if hand != kept {
+            leaf.keep_by_hand(&hand)?;
+        }
+        let wanted = hand.over(limits);
+        let set = tree.enable(leaf.path(), &wanted);
+        let set = set.and_then(|()| settle(leaf.path(), &wanted));
+        match set {
+            Err(why) if !hand.is_empty() => Err(also(why, &taken_back(leaf))),
+            set => set,
+        }
     }
 
     /// Sets the limits of all tenants together.
@@ -61,6 +74,7 @@ impl Limiter {
         let Some(leaf) = leaf else {
             return Ok(limits.is_empty());
         };
+        let limits = &leaf.by_hand()?.over(limits);
         let present = controllers(leaf.path());
         let lacks = |it: &&str| !present.iter().any(|present| present == it);
         if limits.controllers().iter().any(lacks) {
@@ -68,6 +82,21 @@ impl Limiter {
         }
         Ok(differences(leaf.path(), limits)?.is_empty())
     }
+}
+
+/// A failure with more about it.
+pub(super) fn also(why: Failure, more: &str) -> Failure {
+    let detail = match why.detail.is_empty() {
+        true => more.to_owned(),
+        false => format!("{}; {more}", why.detail),
+    };
+    why.with(detail)
+}
+
+/// What to type if a limit that was set by hand cannot be set any longer.
+fn taken_back(leaf: &Leaf) -> String {
+    let tenant = leaf.tenant();
+    format!("it has limits that were set by hand: `tenantd set {tenant} --reset` takes them back")
 }
 
 fn without_tree(limits: &GroupLimits) -> Result<(), Failure> {
@@ -81,7 +110,7 @@ fn without_tree(limits: &GroupLimits) -> Result<(), Failure> {
 
 impl Tree {
     /// Lets a folder have the files of the controllers that limits need.
-    fn enable(&self, folder: &Path, limits: &GroupLimits) -> Result<(), Failure> {
+    pub(super) fn enable(&self, folder: &Path, limits: &GroupLimits) -> Result<(), Failure> {
         limits
             .controllers()
             .into_iter()
@@ -198,14 +227,38 @@ fn not_enabled(path: &Path, controller: &str, error: &Error) -> Failure {
 
 /// Writes what differs, until nothing does.
 fn settle(folder: &Path, limits: &GroupLimits) -> Result<(), Failure> {
-    for one in differences(folder, limits)? {
+    settle_those(folder, limits, &|_| true)
+}
+
+/// Writes what differs of the limits with these names.
+pub(super) fn settle_some(
+    folder: &Path,
+    limits: &GroupLimits,
+    names: &[&str],
+) -> Result<(), Failure> {
+    // The name of a difference has the item behind the key.
+    settle_those(folder, limits, &|name| {
+        names.contains(&name.split(' ').next().unwrap_or_default())
+    })
+}
+
+fn settle_those(
+    folder: &Path,
+    limits: &GroupLimits,
+    are: &dyn Fn(&str) -> bool,
+) -> Result<(), Failure> {
+    let differing = || -> Result<_, Failure> {
+        let all = differences(folder, limits)?.into_iter();
+        Ok(all.filter(|one| are(&one.name)))
+    };
+    for one in differing()? {
         fs::write(&one.file, &one.planned).map_err(|error| {
             let object = format!("{} ({})", one.name, one.file.display());
             let errno = error.raw_os_error().unwrap_or(libc::EIO);
             Failure::errno(Stage::Limits, object, errno)
         })?;
     }
-    match differences(folder, limits)?.into_iter().next() {
+    match differing()?.next() {
         None => Ok(()),
         Some(Difference {
             name,

@@ -8,6 +8,7 @@
 //! enabled, and limits set, only where the plan has limits, see [`Limiter`].
 
 mod bounds;
+mod by_hand;
 mod differences;
 mod escaped;
 mod folders;
@@ -15,6 +16,7 @@ mod freeze;
 mod leaf;
 mod limits;
 mod reached;
+mod reclaim;
 pub mod scratch;
 mod vacate;
 mod visitors;
@@ -34,9 +36,11 @@ use tenantd_core::stage::{Failure, Stage};
 use super::runtime::{Named, tenants_in};
 
 pub use bounds::{Bounds, Unequal, bounds, leaf_of, unequal};
+pub(crate) use by_hand::by_hand_of;
 pub use leaf::Leaf;
 pub use limits::{Limiter, can_limit};
 pub use reached::{LimitWatch, reached};
+pub use reclaim::Taken;
 pub use vacate::{asked, vacate};
 pub use visitors::begin_visit;
 pub use watch::Watch;

@@ -4,13 +4,16 @@ use std::io;
 use std::path::Path;
 
 use super::Drift;
-use crate::cgroup::{Unequal, leaf_of, unequal};
+use crate::cgroup::{Unequal, by_hand_of, leaf_of, unequal};
 use tenantd_core::cgroup::GroupLimits;
 
 /// Without a cgroup of its own, `cgroup` is not as planned: that is said elsewhere.
 pub(super) fn verify(limits: &GroupLimits, pid: u32) -> io::Result<Vec<Drift>> {
     match leaf_of(pid)? {
-        Some(leaf) => compare(&leaf, limits),
+        Some(leaf) => {
+            let hand = by_hand_of(&leaf).map_err(|why| io::Error::other(why.to_string()))?;
+            compare(&leaf, &hand.over(limits))
+        }
         None => Ok(Vec::new()),
     }
 }

@@ -2,7 +2,7 @@
 //! interface description. They have no other use.
 #![allow(dead_code, missing_docs, reason = "only their descriptions are used")]
 
-use super::super::{LogPlace, Offline, ReachedLimit, RefusedWrite, Tracking};
+use super::super::{LimitByHand, LogPlace, Offline, ReachedLimit, RefusedWrite, Tracking};
 use super::{AnswerWord, CustomType, Phase, Program, StateWord, Type, Want};
 use crate::wire::watch::ProgramExit;
 
@@ -64,6 +64,7 @@ pub struct TenantStatus {
     network: Option<NetworkState>,
     cgroup: Option<String>,
     link: Option<String>,
+    by_hand: Option<Vec<LimitByHand>>,
     reached: Option<Vec<ReachedLimit>>,
 }
 
@@ -102,13 +103,14 @@ pub struct Signalled {
     refused: Option<String>,
 }
 
-/// A tenant that was paused or continues: whether it was so already, by how many bytes its memory shrank, and
-/// why not all was done.
+/// A tenant that was paused or continues: whether it was so already, by how many bytes its memory shrank, whether
+/// there was more when its time was over, and why not all was done.
 #[derive(CustomType)]
 pub struct Frozen {
     tenant: String,
     unchanged: bool,
     reclaimed: Option<u64>,
+    cut: Option<bool>,
     refused: Option<String>,
 }
 

@@ -51,7 +51,7 @@ pub(super) fn schema(form: Form) -> Value {
             });
             json!({
                 "type": "object",
-                "propertyNames": { "pattern": "^/dev/" },
+                "propertyNames": { "pattern": "^(/dev/|[0-9]+:[0-9]+$)" },
                 "additionalProperties": rates,
             })
         }

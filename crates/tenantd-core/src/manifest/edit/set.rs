@@ -2,6 +2,7 @@
 
 use toml_edit::{InlineTable, Item, TableLike, Value};
 
+use super::rates::rates;
 use super::{EditError, lines, missing, parse};
 use crate::cgroup::KEYS;
 use crate::manifest::suggest::closest;
@@ -38,6 +39,12 @@ pub fn set(
         let of = table(own, "limits", false);
         let of = of.ok_or(EditError::NoTable)?;
         match split(key)? {
+            ("io", Some("max")) if !value.is_inline_table() => {
+                let (device, rates) = rates(text).ok_or(EditError::NoRate(text.clone()))?;
+                let io = table(of, "io", true).ok_or(EditError::NoTable)?;
+                let all = table(io, "max", false).ok_or(EditError::NoTable)?;
+                put(all, &device, Value::InlineTable(rates));
+            }
             (outer, Some(inner)) => {
                 let nested = table(of, outer, true).ok_or(EditError::NoTable)?;
                 put(nested, inner, value);
@@ -48,8 +55,11 @@ pub fn set(
     Ok(lines::carry(text, &whole.to_string()))
 }
 
-/// The parts of a key of `limits`.
-fn split(key: &str) -> Result<(&str, Option<&str>), EditError> {
+/// The parts of a key of `limits`: `hugetlb` and `2MB`, `memory` and `max`, or `open_files`.
+///
+/// # Errors
+/// [`EditError::NoLimit`] if there is no such limit.
+pub fn split(key: &str) -> Result<(&str, Option<&str>), EditError> {
     let is_known = KEYS.iter().any(|it| it.name == key && key != "hugetlb");
     match key.split_once('.') {
         None if OF_PROCESSES.contains(&key) => Ok((key, None)),

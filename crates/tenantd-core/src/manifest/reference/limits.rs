@@ -69,7 +69,7 @@ keys! {
              schedulers only.";
         "max", Kind::Group(Form::Devices), NO_LIMIT, "{ \"/dev/sda\" = { wbps = \"20 MiB\", wiops = 500 } }",
             "The most that is read (`rbps`) and written (`wbps`) in bytes a second, and the most operations a second \
-             (`riops`, `wiops`), for each block device: a whole disk, not a partition.";
+             (`riops`, `wiops`), for each block device, by its path or its number such as `8:0`: a whole disk, not a partition.";
     }
     Pids {
         "max", Kind::Group(Form::Count), NO_LIMIT, "200",

@@ -6,7 +6,7 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::{At, Decode};
-use crate::cgroup::{Form, GroupValue, PERIOD, numbers};
+use crate::cgroup::{Form, GroupValue, PERIOD, is_device_number, numbers};
 use crate::manifest::limit::{near_size, size};
 use crate::manifest::problem::Problems;
 use crate::manifest::reference::Kind;
@@ -213,8 +213,9 @@ fn devices(at: At<'_, '_>, problems: &mut Problems) -> Option<BTreeMap<String, S
     let mut all = BTreeMap::new();
     for (name, value) in table(at, "a table of devices", problems)? {
         let device = name.get_ref();
-        if !device.starts_with("/dev/") {
-            let message = format!("{device:?} is not the path of a block device");
+        if !(device.starts_with("/dev/") || is_device_number(device)) {
+            let message =
+                format!("{device:?} is neither the path nor the number of a block device");
             let problem = problems.report(&Spanned::span(name), message);
             problem.help(format!("for example `{}`", at.key.usage()));
             return None;

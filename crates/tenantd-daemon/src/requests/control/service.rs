@@ -36,9 +36,9 @@ use tenantd_api::wire::varlink::{
 };
 use tenantd_api::wire::watch::{EndReason, EventKind, ProgramExit, Snapshot, TenantEvent, Update};
 use tenantd_api::wire::{
-    AppReloaded, AppStatus, Deputy, ExecLimit, ExecPrivileges, ExecTarget, Frozen, LogPlace,
-    Program, Repaired, Residue, ResidueFate, ResidueKind, ResidueList, Signalled, StateWord,
-    TenantStatus, Tracking, Upgraded, Upgrading, Verb, Want,
+    AppReloaded, AppStatus, Deputy, ExecLimit, ExecPrivileges, ExecTarget, Frozen, LimitByHand,
+    LimitsSet, LogPlace, Program, Repaired, Residue, ResidueFate, ResidueKind, ResidueList,
+    Signalled, StateWord, TenantStatus, Tracking, Upgraded, Upgrading, Verb, Want,
 };
 use tenantd_core::name::{AppName, TenantName};
 use tenantd_core::plan::diff::Changes;
@@ -109,7 +109,7 @@ impl Service {
         NetworkState,
         FieldChange, KeyChange, TenantChange, FileDiff, Unlaunchable, Residue, ResidueKind, ResidueFate,
         Snapshot, TenantEvent, RequestEvent, RequestOutcome, EventKind, ProgramExit, EndReason, ExecLimit, ExecPrivileges,
-        Killed, NamedProcess, Signalled, Frozen, AppReloaded, Repaired, Running,
+        Killed, NamedProcess, Signalled, Frozen, LimitByHand, AppReloaded, Repaired, Running,
     ],
     vendor = "tenantd",
     product = "tenantd",
@@ -237,6 +237,17 @@ where
         let how = (frozen, reclaim.unwrap_or(false));
         let list = self.frozen(tenants, how).await;
         send_whole(more, list, conn.write().write_half()).await
+    }
+
+    /// Sets limits of this tenant until it stops, all or none of them, each as `LIMIT=VALUE` of the manifest; one without
+    /// a value is taken back, with `reset` first all that are set. Returns once the kernel has confirmed it.
+    async fn set(
+        &self,
+        tenant: Described<TenantName>,
+        limits: Option<Vec<String>>,
+        reset: Option<bool>,
+    ) -> Result<LimitsSet, Refusal> {
+        self.limited(tenant.0, limits, reset.unwrap_or(false)).await
     }
 
     /// Makes the programs of these tenants read their configuration again, as `[app.reload]` of the

@@ -8,16 +8,30 @@ use crate::gc;
 use crate::requests::control::guard::Writer;
 use crate::requests::control::parts::{self, Unsent};
 use crate::requests::control::refusals::not_joined;
-use crate::requests::queue::{AskedOffline, NoReload, Request, right_to};
+use crate::requests::queue::{AskedOffline, AskedSet, NoReload, Request, right_to};
 use tenantd_api::wire::varlink::{
     Answered, Answers, AppReloadedList, Described, FrozenList, Refusal, RepairedList, SignalledList,
 };
-use tenantd_api::wire::{ExecTarget, ResidueList, Verb};
+use tenantd_api::wire::{ExecTarget, LimitsSet, ResidueList, Verb};
+use tenantd_core::cgroup::by_hand::{Typed, typed_name};
+use tenantd_core::cgroup::shown;
 use tenantd_core::name::TenantName;
 use tenantd_core::plan::diff::Changes;
+use tenantd_core::plan::typed;
 use tenantd_core::rights::Right;
 use tenantd_core::stage;
 use tenantd_core::supervisor::offline::Offline;
+
+/// The request as the audit log has it: in the notation of the manifest, not as it was typed.
+fn set_verb(typed: &Result<Vec<Typed>, String>, reset: bool) -> String {
+    let mut verb = String::from(if reset { "set --reset" } else { "set" });
+    for Typed { key, item, value } in typed.iter().flatten() {
+        let value = value.as_deref().map(|value| shown(key, value));
+        let name = typed_name(key, item);
+        verb += &format!(" {name}={}", value.unwrap_or_default());
+    }
+    verb
+}
 
 impl Service {
     /// Subscribes a client, if a place for a subscription is free.
@@ -119,6 +133,29 @@ impl Service {
             Ok(FrozenList { tenants })
         };
         self.audited(verb, of, answering).await
+    }
+
+    pub(super) async fn limited(
+        &self,
+        tenant: TenantName,
+        limits: Option<Vec<String>>,
+        reset: bool,
+    ) -> Result<LimitsSet, Refusal> {
+        let of = vec![tenant];
+        let typed = typed::read(&limits.unwrap_or_default());
+        let verb = set_verb(&typed, reset);
+        self.turn(Right::Set, &of).await?;
+        let tenants = of.clone();
+        let request = |reply| {
+            Request::Set(AskedSet {
+                tenants,
+                typed,
+                reset,
+                reply,
+            })
+        };
+        let answering = async { Ok(self.queue.send(request).await??) };
+        self.audited(&verb, of, answering).await
     }
 
     pub(super) async fn app_reloaded(

@@ -6,6 +6,7 @@ use crate::audit::Outcome;
 use crate::requests::control::judge::Judge;
 use crate::requests::control::parts::Unsent;
 use crate::requests::control::service::Service;
+use tenantd_api::wire::LimitsSet;
 use tenantd_api::wire::varlink::{
     AnswerWord, Answers, AppReloadedList, FrozenList, Refusal, RepairedList, SignalledList,
 };
@@ -51,6 +52,12 @@ impl Failed for FrozenList {
     fn failed(&self) -> Option<String> {
         let mut each = self.tenants.iter();
         each.find_map(|one| Some(format!("{}: {}", one.tenant, one.refused.as_ref()?)))
+    }
+}
+
+impl Failed for LimitsSet {
+    fn failed(&self) -> Option<String> {
+        self.refused.clone()
     }
 }
 
