@@ -155,7 +155,7 @@ fn what_cannot_be_set_changes_nothing() {
         lacking,
         ("memory=1GiB", "did you mean memory.max?"),
         ("hugetlb.2MB=lots", "is neither a size"),
-        ("hugetlb.3MB=1MiB", "hugetlb 3MB"),
+        ("hugetlb.3MB=1MiB", "no huge pages of this size, but of"),
         ("io.max=10MiB", "io.max=/dev/sda:wbps=10MiB"),
         ("io.max=/dev/null:wbps=1", "io.max /dev/null"),
         ("open_files=9", "--permanent"),

@@ -153,10 +153,10 @@ pub(super) fn controllers(cgroup: &Path) -> Vec<String> {
     text.split_whitespace().map(str::to_owned).collect()
 }
 
-/// Whether the tree of this host has the controllers of these limits. Changes nothing.
+/// Whether the tree of this host has the controllers of these limits, and the host what they are about. Changes nothing.
 ///
 /// # Errors
-/// A [`Failure`] of stage limits that names the missing controller.
+/// A [`Failure`] of stage limits that names what is missing.
 pub fn can_limit(limits: &GroupLimits) -> Result<(), Failure> {
     if limits.is_empty() {
         return Ok(());
@@ -168,7 +168,7 @@ pub fn can_limit(limits: &GroupLimits) -> Result<(), Failure> {
     let lacks = |it: &&str| !present.iter().any(|present| present == it);
     match limits.controllers().into_iter().find(lacks) {
         Some(controller) => Err(lacking(mount, controller, limits)),
-        None => Ok(()),
+        None => super::present::present(limits),
     }
 }
 

@@ -15,6 +15,7 @@ mod folders;
 mod freeze;
 mod leaf;
 mod limits;
+mod present;
 mod reached;
 mod reclaim;
 pub mod scratch;
