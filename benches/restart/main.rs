@@ -15,6 +15,7 @@
 mod crew;
 mod floor;
 #[path = "../cold_start/samples.rs"]
+#[allow(dead_code, reason = "the cold start uses all of it")]
 mod samples;
 #[path = "../cold_start/sheet.rs"]
 mod sheet;
