@@ -13,7 +13,8 @@ use std::path::{Path, PathBuf};
 
 use tenantd_core::manifest::{self, Source, problem::Problems};
 use tenantd_core::plan::facts::{
-    Ceilings, Claim, Claimant, HostAddress, Parent, ParentKind, ProgramFact, Table, TextFact, User,
+    Bridge, Ceilings, Claim, Claimant, HostAddress, Parent, ParentKind, ProgramFact, Table,
+    TextFact, User,
 };
 use tenantd_core::plan::{
     self, diff,
@@ -83,6 +84,9 @@ fn host() -> Table {
             ("wg0", 1420, ParentKind::Other),
             ("wlan0", 1500, ParentKind::Wireless),
             ("eth1", 1500, ParentKind::Port("br0".to_owned())),
+            ("br0", 1500, bridge(2, Some(1))),
+            ("br1", 1500, bridge(2, Some(0))),
+            ("br2", 1500, bridge(1022, None)),
         ]
         .map(|(name, mtu, kind)| (name.to_owned(), Parent { mtu, kind }))
         .into(),
@@ -148,6 +152,13 @@ fn differs(path: &Path, said: &str) -> bool {
         path.display()
     );
     true
+}
+
+/// A bridge with ports of others, and one of a tenant that runs.
+fn bridge(others: usize, vlan: Option<u16>) -> ParentKind {
+    let mut ports = vec![String::new(); others];
+    ports.push("tenantd:wiki/acme".to_owned());
+    ParentKind::Bridge(Bridge { ports, vlan })
 }
 
 /// The manifests of a folder below `tests/golden`.
@@ -274,6 +285,7 @@ fn the_json_of_a_plan_has_the_keys_of_the_manifest() {
     // tenants.
     let alternatives = [
         "parent",
+        "bridge",
         "uplink",
         "total",
         "tcp",

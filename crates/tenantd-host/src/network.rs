@@ -1,5 +1,4 @@
 //! The network of an application: the hub, and a namespace with a link for each tenant.
-//!
 //! One thread, named `net`, does all of this. It owns the netlink socket and has a runtime of its
 //! own, because the kernel does the work inside sendto(2) and blocks the sender for that long. The
 //! thread stays in the network namespace in which [`Network::open`] was called. It sleeps while
@@ -40,6 +39,7 @@ mod live;
 mod loopback;
 mod macvlan;
 mod mend;
+mod port;
 pub mod probe;
 mod proof;
 mod provision;

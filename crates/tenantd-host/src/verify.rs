@@ -129,6 +129,14 @@ pub fn verify(
     Ok(drifts)
 }
 
+/// The ports of a bridge of the calling thread's network namespace.
+///
+/// # Errors
+/// Those of the netlink socket.
+pub(crate) fn ports_of(bridge: u32) -> io::Result<Vec<rtnetlink::packet_route::link::LinkMessage>> {
+    network::macvlan::ports_of(bridge)
+}
+
 /// A link of the calling thread's network namespace. `None` if there is no such link.
 ///
 /// # Errors

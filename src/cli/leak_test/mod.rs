@@ -194,7 +194,8 @@ impl<'p> Test<'p> {
             own: self.own.placed.clone(),
             to: to.clone(),
             app: self.app.to_string(),
-            gateway: (network.mode != Mode::Macvlan).then_some(network.gateway),
+            gateway: (!matches!(network.mode, Mode::Macvlan | Mode::Port))
+                .then_some(network.gateway),
         };
         let ways = self.ways.iter().enumerate();
         let is_due = |way: &Way| aim.gateway.is_some() || !way.needs_gateway;

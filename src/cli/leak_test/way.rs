@@ -274,7 +274,7 @@ impl Facts {
             Guard::UserLacking(name) => has_own_user && self.lacks(name),
             Guard::Lacks(name) => self.lacks(name),
             Guard::NoNewPrivileges => !self.set_id_programs,
-            Guard::Isolated => self.mode == Mode::Bridge && !self.is_peer,
+            Guard::Isolated => matches!(self.mode, Mode::Bridge | Mode::Port) && !self.is_peer,
             Guard::Firewall => self.firewall == Firewall::On && !self.is_peer,
         }
     }

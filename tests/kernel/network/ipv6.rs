@@ -137,7 +137,7 @@ fn a_link_with_ipv6_is_as_planned() {
             let netns = network.provision(tenant.clone()).await.unwrap();
             let (way, mac) = match mode {
                 Mode::Routed => ("vt-2", "02:00:00:01:00:02"),
-                Mode::Bridge | Mode::Macvlan => ("td-wiki", "02:00:00:00:00:01"),
+                Mode::Bridge | Mode::Macvlan | Mode::Port => ("td-wiki", "02:00:00:00:00:01"),
             };
             let route = ip_json("-6 route show fd00:77::2").remove(0);
             assert_eq!(route["dev"], way);

@@ -126,7 +126,9 @@ fn a_tenant_sends_nothing_to_the_loopback_address_of_the_host() {
             let hub = ip_json("link show td-wiki").remove(0);
             let to = match mode {
                 Mode::Routed => tenant.host.mac.to_string(),
-                Mode::Bridge | Mode::Macvlan => hub["address"].as_str().unwrap().to_owned(),
+                Mode::Bridge | Mode::Macvlan | Mode::Port => {
+                    hub["address"].as_str().unwrap().to_owned()
+                }
             };
             let (mac, own) = (tenant.tenant.mac.to_string(), own(&tenant).to_string());
             let gateway = GATEWAY6.to_string();

@@ -15,6 +15,7 @@ mod load;
 mod loopback;
 mod macvlan;
 mod outside;
+mod port;
 mod probe;
 mod release;
 mod shape;

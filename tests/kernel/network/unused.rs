@@ -38,7 +38,9 @@ fn unused(mode: Mode) -> (&'static str, i32) {
     match mode {
         Mode::Routed => ("unreachable 10.77.0.0/24", libc::EHOSTUNREACH),
         // The hub answers ARP for what is routed to it, and the firewall refuses it.
-        Mode::Bridge | Mode::Macvlan => ("10.77.0.0/24 dev td-wiki", libc::ECONNREFUSED),
+        Mode::Bridge | Mode::Macvlan | Mode::Port => {
+            ("10.77.0.0/24 dev td-wiki", libc::ECONNREFUSED)
+        }
     }
 }
 

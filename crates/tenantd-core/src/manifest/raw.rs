@@ -261,6 +261,7 @@ tables! {
     Network in Network {
         mode: Known<Mode>,
         parent: Optional<Interface>,
+        bridge: Optional<Interface>,
         subnet: Known<Ipv4Network>,
         gateway: Known<Ipv4Addr>,
         subnet6: Optional<Ipv6Network>,

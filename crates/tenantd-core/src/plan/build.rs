@@ -177,12 +177,13 @@ impl Parts<'_> {
                 addresses: network::addresses(tenant)?,
                 prefix: match self.network.mode {
                     Mode::Routed => 32,
-                    Mode::Bridge | Mode::Macvlan => self.network.subnet.prefix(),
+                    Mode::Bridge | Mode::Macvlan | Mode::Port => self.network.subnet.prefix(),
                 },
                 parent: self.network.parent.clone(),
                 host: match self.network.mode {
                     Mode::Routed | Mode::Bridge => derive::host_end(hash),
                     Mode::Macvlan => derive::marker_end(hash),
+                    Mode::Port => derive::port_end(hash),
                 },
                 tenant: network::macs::tenant_end(tenant, hash),
                 mark: derive::link_mark(self.app, &name),

@@ -77,7 +77,8 @@ fn network(network: &NetworkPlan) -> Value {
     } = network;
     json!({
         "mode": mode,
-        "parent": parent,
+        "parent": parent.as_ref().filter(|_| *mode == super::model::Mode::Macvlan),
+        "bridge": parent.as_ref().filter(|_| *mode == super::model::Mode::Port),
         "subnet": subnet,
         "gateway": gateway,
         "subnet6": ipv6.map(|it| it.network),

@@ -23,6 +23,8 @@ const TENANT_OCTET: u8 = 0x02;
 const HOST_OCTET: u8 = 0x06;
 const HUB_OCTET: u8 = 0x0a;
 const MARKER_OCTET: u8 = 0x0e;
+/// Higher than that of any card: a bridge takes the lowest address of its ports.
+const PORT_OCTET: u8 = 0xfe;
 
 /// A 48-bit hash: the upper 48 bits of 64-bit FNV-1a with the finalizer of MurmurHash3. FNV-1a
 /// alone mixes the last characters poorly, in which tenants' names often differ.
@@ -78,7 +80,19 @@ pub fn marker_end(hash: u64) -> EndPlan {
     end(HOST_END, MARKER_OCTET, hash)
 }
 
-/// Whether this is the MAC address of such an end.
+/// The end on the host that is a port of a bridge which the host has.
+#[must_use]
+pub fn port_end(hash: u64) -> EndPlan {
+    end(HOST_END, PORT_OCTET, hash)
+}
+
+/// Whether this is the MAC address of such a port.
+#[must_use]
+pub fn is_port(mac: &[u8]) -> bool {
+    mac.first() == Some(&PORT_OCTET)
+}
+
+/// Whether this is the MAC address of an end that only bears the mark.
 #[must_use]
 pub fn is_marker(mac: &[u8]) -> bool {
     mac.first() == Some(&MARKER_OCTET)

@@ -16,7 +16,7 @@ use super::derive::own_user_name;
 use super::model::Bound;
 pub use crate::manifest::value::UidRange;
 use crate::name::{AppName, TenantName};
-pub use parent::{Parent, ParentKind};
+pub use parent::{Bridge, Parent, ParentKind};
 
 /// A user, as passwd(5) has it.
 #[derive(Debug, Clone, PartialEq, Eq)]

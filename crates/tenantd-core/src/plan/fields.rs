@@ -48,8 +48,8 @@ pub(super) const LABEL_ADDRESS: &str = "address";
 
 /// The labels of what makes the network that all tenants share. A running supervisor exchanges the network for another
 /// one, for which all tenants are reprovisioned.
-pub(super) const LABELS_NETWORK: [&str; 10] = [
-    "mode", "parent", "subnet", "gateway", "subnet6", "gateway6", "uplink", "hub", "mtu",
+pub(super) const LABELS_NETWORK: [&str; 11] = [
+    "mode", "parent", "bridge", "subnet", "gateway", "subnet6", "gateway6", "uplink", "hub", "mtu",
     "firewall",
 ];
 
@@ -85,11 +85,13 @@ pub fn shared(app: &AppName, network: &NetworkPlan, control: &ControlPlan, see: 
         mtu_given: _,
         firewall,
     } = network;
+    let is_port = *mode == super::model::Mode::Port;
     let mode = words::mode(*mode);
     see(renews(Later("name"), "name", app));
     see(renews(Later("mode"), "mode", &mode));
     if let Some(parent) = parent {
-        see(renews(Later("parent"), "parent", parent));
+        let label = if is_port { "bridge" } else { "parent" };
+        see(renews(Later(label), label, parent));
     }
     see(renews(Later("subnet"), "subnet", subnet));
     see(renews(Later("gateway"), "gateway", gateway));

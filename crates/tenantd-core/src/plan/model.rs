@@ -61,6 +61,9 @@ pub enum Mode {
     Bridge,
     /// Each tenant has a macvlan of an interface of the host. Its host end only bears the mark.
     Macvlan,
+    /// All host ends are isolated ports of a bridge that the host has.
+    #[serde(rename = "bridge")]
+    Port,
 }
 
 /// The network of an application.
@@ -68,11 +71,11 @@ pub enum Mode {
 pub struct NetworkPlan {
     /// The mode.
     pub mode: Mode,
-    /// The interface of the host in mode macvlan, and only then.
+    /// The interface of the host in mode macvlan, or the bridge of the host, and only then.
     pub parent: Option<Interface>,
     /// The network of all tenants' addresses.
     pub subnet: Ipv4Network,
-    /// The host's address in the subnet, which all tenants can reach; in mode macvlan the router's.
+    /// The host's address in the subnet, which all tenants can reach; with a parent the router's.
     pub gateway: Ipv4Addr,
     /// The same of IPv6, if tenants can have such addresses.
     pub ipv6: Option<Subnet6>,

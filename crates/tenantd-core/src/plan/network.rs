@@ -6,6 +6,7 @@ mod claims;
 mod ipv6;
 pub(super) mod macs;
 mod macvlan;
+mod port;
 mod uplink;
 
 use std::collections::BTreeMap;
@@ -72,7 +73,7 @@ pub(super) fn network(
     }
     let mut around = Around::of(&subnet, &gateway, six.as_ref(), uplink.as_ref());
     // The network of a parent is that of the host and others, too.
-    if macvlan::is_wanted(network) {
+    if macvlan::is_beside(network) {
         around.subnets.clear();
     }
     claims::check(host, &around.subnets, (app, &foreign), problems);
@@ -82,7 +83,7 @@ pub(super) fn network(
     let by = by.or(parent.as_ref().map(|it| it.name.as_str()));
     let mtu = macvlan::mtu(mtu(network, by, host)?, parent.as_ref());
     Some(NetworkPlan {
-        mode: mode(*network.mode.as_ref()?.get_ref()),
+        mode: mode(network)?,
         parent: parent.as_ref().map(|parent| parent.name.clone()),
         subnet: *subnet.get_ref(),
         gateway: *gateway.get_ref(),
@@ -164,12 +165,13 @@ pub(super) fn addresses(tenant: &Tenant) -> Option<Addresses> {
     Addresses::of(tenant.ips().map(|ip| *ip.get_ref()))
 }
 
-fn mode(mode: value::Mode) -> Mode {
-    match mode {
+fn mode(network: &Network) -> Option<Mode> {
+    Some(match network.mode.as_ref()?.get_ref() {
         value::Mode::Routed => Mode::Routed,
+        value::Mode::Bridge if port::is_wanted(network) => Mode::Port,
         value::Mode::Bridge => Mode::Bridge,
         value::Mode::Macvlan => Mode::Macvlan,
-    }
+    })
 }
 
 fn subnet(network: &Network, problems: &mut Problems) -> Option<Spanned<Ipv4Network>> {

@@ -52,7 +52,7 @@ impl Load {
         let tenants = plan.tenants.len() as u64;
         let is_bridge = plan.network.mode == Mode::Bridge;
         // Packets of macvlans do not pass the host.
-        let passes = plan.network.mode != Mode::Macvlan;
+        let passes = !matches!(plan.network.mode, Mode::Macvlan | Mode::Port);
         let is_forwarded = |link: &LinkPlan, four: bool| {
             let has_one = link.addresses.iter().any(|it| it.is_ipv4() == four);
             let mut published = link.traffic.publish.iter().map(|port| port.address);

@@ -1,5 +1,7 @@
 //! An interface of the host that tenants are to have macvlans of.
 
+mod bridge;
+
 use std::path::Path;
 
 use nix::errno::Errno;
@@ -24,7 +26,10 @@ pub(super) fn of(name: &str) -> Result<Option<Parent>, Errno> {
         None if link.header.link_layer_type != LinkLayerType::Ether => ParentKind::Other,
         None if is_upper(&link) => ParentKind::Upper,
         None if is_wireless(Path::new(INTERFACES), name) => ParentKind::Wireless,
-        None => ParentKind::Ethernet,
+        None => match bridge::of(&link).map_err(|error| errno(&error))? {
+            Some(bridge) => ParentKind::Bridge(bridge),
+            None => ParentKind::Ethernet,
+        },
     };
     let mtu = link.attributes.iter().find_map(|part| match part {
         LinkAttribute::Mtu(mtu) => Some(*mtu),

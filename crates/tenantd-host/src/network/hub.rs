@@ -234,7 +234,7 @@ pub(super) async fn mend(
     index: u32,
 ) -> Result<(u32, Vec<String>), Failure> {
     if let Some(parent) = &network.parent {
-        return macvlan::look(links, parent).await;
+        return macvlan::look(links, network, parent).await;
     }
     let name = network.hub.name.as_str();
     let found = links.find_index(index).await?;
@@ -276,7 +276,7 @@ pub(super) async fn mend(
 /// The prefix of an address of the hub. Tenants ask each other for MAC addresses only in IPv4.
 fn prefix(network: &NetworkPlan, gateway: IpAddr) -> u8 {
     match (network.mode, gateway) {
-        (Mode::Bridge | Mode::Macvlan, IpAddr::V4(_)) => network.subnet.prefix(),
+        (Mode::Bridge | Mode::Macvlan | Mode::Port, IpAddr::V4(_)) => network.subnet.prefix(),
         (Mode::Routed, IpAddr::V4(_)) => 32,
         (_, IpAddr::V6(_)) => 128,
     }
@@ -308,7 +308,9 @@ async fn ensure_address(
         // Each tenant has a route of its own: the others are refused.
         let flags = match (network.mode, gateway) {
             (Mode::Routed, IpAddr::V4(_)) => None,
-            (Mode::Bridge | Mode::Macvlan, IpAddr::V4(_)) => Some(AddressFlags::Noprefixroute),
+            (Mode::Bridge | Mode::Macvlan | Mode::Port, IpAddr::V4(_)) => {
+                Some(AddressFlags::Noprefixroute)
+            }
             (_, IpAddr::V6(_)) => Some(AddressFlags::Noprefixroute | AddressFlags::Nodad),
         };
         let flags = flags.map(AddressAttribute::Flags);

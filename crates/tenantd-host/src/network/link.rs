@@ -217,8 +217,8 @@ impl Links {
         let queues = [LinkAttribute::NumTxQueues(1), LinkAttribute::NumRxQueues(1)];
         let [tx, rx] = queues.clone();
         let peer = match link.parent {
-            Some(_) => LinkUnspec::new_with_name(derive::MARKER),
-            None => LinkUnspec::new_with_name(link.tenant.name.as_str())
+            Some(_) if link.is_macvlan() => LinkUnspec::new_with_name(derive::MARKER),
+            _ => LinkUnspec::new_with_name(link.tenant.name.as_str())
                 .address(link.tenant.mac.0.to_vec()),
         };
         let peer = peer

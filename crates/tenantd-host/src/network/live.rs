@@ -146,7 +146,7 @@ impl Provisioner {
         self.answer_for(new.iter().copied()).await?;
         match self.network.mode {
             Mode::Bridge if !new.is_empty() => announce(netns, link, new.into_iter()),
-            Mode::Bridge | Mode::Routed | Mode::Macvlan => Ok(()),
+            Mode::Bridge | Mode::Routed | Mode::Macvlan | Mode::Port => Ok(()),
         }
     }
 

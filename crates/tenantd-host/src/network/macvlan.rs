@@ -20,7 +20,8 @@ use rtnetlink::{LinkMacVlan, LinkUnspec};
 
 use crate::crash;
 use crate::netns::{self, Netns};
-use tenantd_core::plan::model::{Firewall, Interface, LinkPlan, NetworkPlan};
+use tenantd_core::plan::derive;
+use tenantd_core::plan::model::{Firewall, Interface, LinkPlan, Mode, NetworkPlan};
 use tenantd_core::stage::{Failure, Stage};
 
 use super::announce::announce;
@@ -28,6 +29,7 @@ use super::firewall::inner;
 use super::hub::Opened;
 use super::link::{Found, Links, index_of};
 use super::mend::{Outcome, differences};
+use super::port::no_bridge;
 use super::provision::Provisioner;
 use super::refusal::{broken, errno, refused};
 use super::subnet;
@@ -55,13 +57,21 @@ pub(super) async fn open(
 }
 
 /// Finds out whether the parent can carry what tenants send. It is not ours, so nothing of it is mended.
-pub(super) async fn look(links: &Links, parent: &Interface) -> Result<(u32, Vec<String>), Failure> {
-    let found = usable(links, parent).await?;
+pub(super) async fn look(
+    links: &Links,
+    network: &NetworkPlan,
+    parent: &Interface,
+) -> Result<(u32, Vec<String>), Failure> {
+    let found = usable(links, network, parent).await?;
     Ok((found.index, Vec::new()))
 }
 
 /// The parent, if it can carry what tenants send.
-pub(super) async fn usable(links: &Links, parent: &Interface) -> Result<Found, Failure> {
+pub(super) async fn usable(
+    links: &Links,
+    network: &NetworkPlan,
+    parent: &Interface,
+) -> Result<Found, Failure> {
     let name = parent.as_str();
     let Some(found) = links.find(name).await? else {
         return Err(
@@ -69,8 +79,14 @@ pub(super) async fn usable(links: &Links, parent: &Interface) -> Result<Found, F
                 .with("the host has no such interface"),
         );
     };
+    let is_port = network.mode == Mode::Port;
+    if let Some(why) = no_bridge(&found).filter(|_| is_port) {
+        return Err(Failure::detail(Stage::Link, format!("on {name}"), why));
+    }
     let why = match (found.up, found.carrier) {
+        // A bridge has no carrier before its first port has one, which may be a tenant's.
         (true, true) => return Ok(found),
+        (true, false) if is_port => return Ok(found),
         (false, _) => format!("it is down, so no tenant is reached: `ip link set {name} up`"),
         (true, false) => "it has no carrier, so no tenant is reached: look at its cable".to_owned(),
     };
@@ -78,7 +94,7 @@ pub(super) async fn usable(links: &Links, parent: &Interface) -> Result<Found, F
 }
 
 /// Makes the firewall of a tenant, unless the manifest has none.
-fn guard(network: &NetworkPlan, link: &LinkPlan, netns: &Netns) -> Result<(), Failure> {
+pub(super) fn guard(network: &NetworkPlan, link: &LinkPlan, netns: &Netns) -> Result<(), Failure> {
     if network.firewall == Firewall::Off {
         return Ok(());
     }
@@ -166,7 +182,7 @@ impl Provisioner {
         let network = &self.network;
         self.links.mark(made.index, link).await?;
         crash::point("network: host end up", &link.mark);
-        usable(&self.links, parent).await?;
+        usable(&self.links, network, parent).await?;
         self.links
             .create_macvlan(network, (link, parent), netns)
             .await?;
@@ -255,5 +271,6 @@ impl Provisioner {
 
 /// Whether the mark of a link is on the kind of link that the plan has.
 pub(super) fn is_planned(found: &Found, link: &LinkPlan) -> bool {
-    tenantd_core::plan::derive::is_marker(&found.mac) == link.parent.is_some()
+    let kind = |mac: &[u8]| (derive::is_marker(mac), derive::is_port(mac));
+    kind(&found.mac) == kind(&link.host.mac.0)
 }

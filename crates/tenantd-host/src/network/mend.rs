@@ -46,8 +46,8 @@ pub(super) fn differences(
     let host = &link.host;
     let all = [
         (found.name != host.name.as_str(), "name"),
-        (!found.up && link.parent.is_none(), "state up"),
-        (found.up && link.parent.is_some(), "state down"),
+        (!found.up && !link.is_macvlan(), "state up"),
+        (found.up && link.is_macvlan(), "state down"),
         (found.alias.as_ref() != Some(&link.mark), "alias"),
         (found.mac != host.mac.0, "MAC address"),
         (found.controller != controller, "bridge"),
@@ -76,8 +76,12 @@ impl Provisioner {
             let lost = Failure::detail(Stage::Linked, name, "it was deleted on the host");
             return Ok(Outcome::Lost(lost));
         };
-        if link.parent.is_some() {
-            return self.mend_macvlan(&found, link).await;
+        match &link.parent {
+            Some(parent) if link.is_port() => {
+                return self.mend_port((&found, link), parent).await;
+            }
+            Some(_) => return self.mend_macvlan(&found, link).await,
+            None => {}
         }
         let controller = self.controller();
         let different = differences(&found, link, controller);
@@ -108,7 +112,11 @@ impl Provisioner {
 
     /// Asks for the carrier of a host end and of its bridge until both have one, for a moment: the kernel notices it up
     /// to a second later, unless it is asked, and the bridge has none before its port has one.
-    async fn carries_soon(&self, index: u32, controller: Option<u32>) -> Result<(), Failure> {
+    pub(super) async fn carries_soon(
+        &self,
+        index: u32,
+        controller: Option<u32>,
+    ) -> Result<(), Failure> {
         let begun = Instant::now();
         loop {
             let mut carries = true;
@@ -203,7 +211,7 @@ pub(super) fn table(route: &RouteMessage) -> u32 {
 
 impl Links {
     /// Sets what differs at a host end.
-    async fn correct(
+    pub(super) async fn correct(
         &self,
         found: &Found,
         link: &LinkPlan,

@@ -101,6 +101,10 @@ impl Provisioner {
         let made_up = match (expose(&netns, link), &link.parent) {
             (Err(why), _) => Err(why),
             (Ok(()), None) => self.set_up(link, &made, socket).await,
+            (Ok(()), Some(parent)) if link.is_port() => {
+                let link = (link, parent);
+                self.set_up_port(link, &made, &netns, socket).await
+            }
             (Ok(()), Some(parent)) => {
                 let link = (link, parent);
                 self.set_up_macvlan(link, &made, &netns, socket).await
@@ -108,7 +112,9 @@ impl Provisioner {
         };
         let made_up = made_up.and_then(|()| limit(&netns, link));
         let told = made_up.and_then(|()| match self.network.mode {
-            Mode::Bridge | Mode::Macvlan => announce(&netns, link, link.addresses.iter()),
+            Mode::Bridge | Mode::Macvlan | Mode::Port => {
+                announce(&netns, link, link.addresses.iter())
+            }
             Mode::Routed => Ok(()),
         });
         match told {
@@ -137,7 +143,7 @@ impl Provisioner {
         let Some(found) = self.links.find(link.host.name.as_str()).await? else {
             return self.dismiss(link);
         };
-        if found.is_ours(&link.mark, link.host.mac) && link.parent.is_some() {
+        if found.is_ours(&link.mark, link.host.mac) && link.is_macvlan() {
             self.links.delete_macvlan(&found, link).await?;
         }
         if !found.is_ours(&link.mark, link.host.mac) || self.vanishes(&found, link).await? {
@@ -227,7 +233,7 @@ impl Provisioner {
     /// Waits until the kernel has set a link with a carrier operational. It does so with a delay,
     /// and drops packets until then: the first connection to a tenant would wait a second for a
     /// retransmission. Since Linux 6.8, the query itself triggers it.
-    async fn carries(&self, index: u32) -> Result<(), Failure> {
+    pub(super) async fn carries(&self, index: u32) -> Result<(), Failure> {
         let start = Instant::now();
         loop {
             let name = match self.links.find_index(index).await? {
@@ -275,6 +281,9 @@ impl Provisioner {
             return Ok(());
         }
         if link.parent.is_some() {
+            if link.is_port() {
+                rate::limit_inward(link)?;
+            }
             // What it has of the plan is in its namespace.
             return match netns {
                 Some(netns) => self.readdress_macvlan(link, netns).await,

@@ -120,8 +120,9 @@ fn owner(
     let of = |tenant: &&TenantName| {
         let end = derive::host_end(derive::tenant_hash(app, tenant));
         let marker = derive::marker_end(derive::tenant_hash(app, tenant));
+        let port = derive::port_end(derive::tenant_hash(app, tenant));
         let is_ours = |mac| found.is_ours(&derive::link_mark(app, tenant), mac);
-        found.name == end.name.as_str() && (is_ours(end.mac) || is_ours(marker.mac))
+        found.name == end.name.as_str() && [end, marker, port].iter().any(|it| is_ours(it.mac))
     };
     let tenant = known.iter().find(of)?;
     Some((Some(tenant.clone()), derive::link_mark(app, tenant)))

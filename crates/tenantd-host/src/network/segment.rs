@@ -54,7 +54,7 @@ impl Provisioner {
         }
         // A tenant that is about to lose the address would answer.
         self.until_free(link, new).await?;
-        let found = usable(&self.links, parent).await?;
+        let found = usable(&self.links, &self.network, parent).await?;
         let mac = <[u8; 6]>::try_from(found.mac.as_slice()).map(MacAddr);
         let Ok(mac) = mac else {
             let why = "the interface has no MAC address, so nothing in its network asks for one";

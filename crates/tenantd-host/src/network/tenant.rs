@@ -337,7 +337,7 @@ fn towards(network: &NetworkPlan, link: &LinkPlan, gateway: IpAddr, eth0: u32) -
     let mac = match (network.mode, gateway) {
         (Mode::Routed, _) => Some(link.host.mac),
         (Mode::Bridge, IpAddr::V6(_)) => Some(network.hub.mac),
-        (Mode::Bridge, IpAddr::V4(_)) | (Mode::Macvlan, _) => None,
+        (Mode::Bridge, IpAddr::V4(_)) | (Mode::Macvlan | Mode::Port, _) => None,
     };
     if let Some(mac) = mac {
         let mut entry = neighbour(eth0, gateway);

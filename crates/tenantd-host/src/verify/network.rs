@@ -1,6 +1,6 @@
 //! The network of a tenant: both ends of its link, its addresses, and the routes on both sides.
 
-mod macvlan;
+pub(super) mod macvlan;
 
 use std::fs::File;
 use std::io;
@@ -47,7 +47,7 @@ pub(super) fn verify(network: &NetworkPlan, link: &LinkPlan, pid: u32) -> io::Re
             .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
     })?;
     let mut drifts = asked(async |handle| of_host(handle, network, link).await)?;
-    if link.parent.is_none() {
+    if !link.is_macvlan() {
         let host = link.host.name.as_str();
         drifts.extend(rate_of("rate in", host, link.rate.inward)?);
     }
@@ -59,7 +59,7 @@ pub(super) fn verify(network: &NetworkPlan, link: &LinkPlan, pid: u32) -> io::Re
 /// The hub with its address, and the route that refuses unused addresses.
 pub(super) fn shared(network: &NetworkPlan) -> io::Result<Vec<Drift>> {
     if let Some(parent) = &network.parent {
-        return asked(async |handle| macvlan::of_parent(handle, parent).await);
+        return asked(async |handle| macvlan::of_parent(handle, network, parent).await);
     }
     asked(async |handle| {
         let hub = find(handle, network.hub.name.as_str()).await?;
@@ -142,7 +142,7 @@ async fn of_host(
     link: &LinkPlan,
 ) -> Result<Vec<Drift>, rtnetlink::Error> {
     if link.parent.is_some() {
-        return macvlan::of_marker(handle, link).await;
+        return macvlan::of_host(handle, network, link).await;
     }
     let mut drifts = Vec::new();
     let hub = find(handle, network.hub.name.as_str()).await?;
@@ -175,14 +175,14 @@ async fn of_host(
     }
     let way = match network.mode {
         Mode::Routed => host.header.index,
-        Mode::Bridge | Mode::Macvlan => index.unwrap_or_default(),
+        Mode::Bridge | Mode::Macvlan | Mode::Port => index.unwrap_or_default(),
     };
     for address in link.addresses.iter() {
         let found = way_to(handle, address).await?;
         if found != Some(way) {
             let name = match network.mode {
                 Mode::Routed => link.host.name.as_str(),
-                Mode::Bridge | Mode::Macvlan => network.hub.name.as_str(),
+                Mode::Bridge | Mode::Macvlan | Mode::Port => network.hub.name.as_str(),
             };
             let planned = format!("{address} by {name}");
             let found = found.map_or("none", |_| "by another link");

@@ -15,7 +15,7 @@ use crate::network::firewall::with;
 use crate::network::host::{LIMIT, block_on, inside};
 
 /// Sends a frame by a packet socket; with `past_queues`, by one that passes no queue of the link.
-fn send(netns: &Netns, words: &[&str], past_queues: bool) {
+pub fn send(netns: &Netns, words: &[&str], past_queues: bool) {
     // A frame that is dropped is ENOBUFS.
     let mut send =
         "try: link.send(frame)\nexcept OSError as error: assert error.errno == 105".to_owned();

@@ -1,8 +1,8 @@
 //! Tenants that have macvlans of an interface of the host: with a router, a client, and frames on a real switch.
 
-mod changes;
-mod guard;
-mod lan;
+pub mod changes;
+pub mod guard;
+pub mod lan;
 mod many;
 mod starts;
 
@@ -23,7 +23,7 @@ use lan::{
 /// How long a first answer may take.
 const FIRST_ANSWER: Duration = Duration::from_millis(50);
 
-async fn end(network: Network, tenants: Vec<(LinkPlan, Netns)>) {
+pub async fn end(network: Network, tenants: Vec<(LinkPlan, Netns)>) {
     for (link, netns) in tenants {
         network.release(link, netns.close()).await.unwrap();
     }
@@ -31,7 +31,7 @@ async fn end(network: Network, tenants: Vec<(LinkPlan, Netns)>) {
 }
 
 /// Sends a datagram from one place to another, and one back.
-fn exchanges_datagrams(from: &Netns, to: &Netns, address: IpAddr) -> bool {
+pub fn exchanges_datagrams(from: &Netns, to: &Netns, address: IpAddr) -> bool {
     let receiver = inside(to, || UdpSocket::bind(at(address, 53)).unwrap());
     let any = if address.is_ipv4() {
         "0.0.0.0:0"

@@ -9,11 +9,17 @@ pub(super) const PARENT: &str = "The interface of the host whose network the ten
      modes have none. `subnet` is the network of it then, and `gateway` its router. An interface for macvlan is an \
      Ethernet one that is neither a port of a bridge nor of a bond, and no wireless one.";
 
-pub(super) const GATEWAY: &str = "The host's address in the subnet, which all tenants can reach. With `mode = \"macvlan\"`, \
-     the address of the router in the network, which has no default then.";
+pub(super) const BRIDGE: &str = "A bridge that the host has, with `mode = \"bridge\"`: tenants are machines of the network that it \
+     carries, each at an isolated port with a MAC address of its own. `subnet` is the network of it then, and `gateway` its \
+     router, which may be the host. tenantd plugs tenants into it and changes nothing else of it. Tenants do not reach each \
+     other, and what they begin to the network, the host included, is what `outbound` and `egress` say. A bridge has 1,023 \
+     ports. If it filters VLANs, tenants are in its default VLAN. Without this key, tenants have a bridge of their own.";
+
+pub(super) const GATEWAY: &str = "The host's address in the subnet, which all tenants can reach. With `mode = \"macvlan\"` or \
+     `bridge`, the address of the router in the network, which has no default then.";
 
 pub(super) const GATEWAY6: &str = "The host's IPv6 address in `subnet6`, which all tenants with an IPv6 address can reach. With \
-     `mode = \"macvlan\"`, that of the router, which may be a link-local one (`fe80::1`) and has no default.";
+     `mode = \"macvlan\"` or `bridge`, that of the router, which may be a link-local one (`fe80::1`) and has no default.";
 
 pub(super) const MAC: &str = "The MAC address of the tenant's `eth0`, for programs whose licence is bound to one. Without it, \
      it is always the same on every host. It must be an address of one interface (unicast) that nothing else in \
@@ -27,7 +33,8 @@ pub(super) const SUBNET6: &str = "The network of all tenants' IPv6 addresses, as
      digits at random, or a part of what your provider routes to the host.";
 
 pub(super) const MTU: &str = "The MTU of every link in bytes. At least 1280, which IPv6 requires. Without it, it is that of the \
-     interface by which the host reaches others, within these bounds, when tenantd starts: a reload alone does not change it. \
+     interface by which the host reaches others, the smaller one if IPv4 and IPv6 have different ones, within these bounds, \
+     when tenantd starts: a reload alone does not change it. \
      `tenantd check` names an interface by which tenants reach others and that has a smaller one, such as a VPN.";
 
 pub(super) const UPLINK: &str = "An interface of the host whose network tenants can have addresses of, such as that of an office: \

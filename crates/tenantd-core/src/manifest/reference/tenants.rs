@@ -77,6 +77,8 @@ keys! {
             network::MODE;
         "parent", Kind::Interface, Derived("none"), "\"eth0\"",
             network::PARENT;
+        "bridge", Kind::Interface, Derived("none"), "\"br0\"",
+            network::BRIDGE;
         "subnet", Kind::Subnet, Value("\"10.77.0.0/24\""), "\"10.77.0.0/16\"",
             network::SUBNET;
         "gateway", Kind::Address, Derived("the first address of the subnet"), "\"10.77.0.254\"",

@@ -9,11 +9,22 @@ pub struct Parent {
     pub kind: ParentKind,
 }
 
+/// A bridge.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Bridge {
+    /// The aliases of its ports. Those of tenantd bear a mark.
+    pub ports: Vec<String>,
+    /// The VLAN of frames without a tag at a new port, if it filters VLANs; 0 is none.
+    pub vlan: Option<u16>,
+}
+
 /// Whether tenants can have macvlans of an interface.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ParentKind {
     /// They can.
     Ethernet,
+    /// They can, and they can be ports of it too.
+    Bridge(Bridge),
     /// It does not carry frames of Ethernet, such as `lo` or a tunnel.
     Other,
     /// It is wireless: an access point takes frames from one MAC address of a station only.

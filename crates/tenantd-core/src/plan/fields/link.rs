@@ -21,6 +21,7 @@ pub(super) fn link(link: &LinkPlan, see: See<'_>) {
         rate,
         names,
     } = link;
+    let is_port = link.is_port();
     let first = Address(addresses.first(), *prefix);
     see(renews(First("address"), LABEL_ADDRESS, &first));
     for (at, address) in addresses.others().iter().enumerate() {
@@ -28,7 +29,11 @@ pub(super) fn link(link: &LinkPlan, see: See<'_>) {
         see(readdresses(Later("address"), LABEL_ADDRESS, &address).item(&at));
     }
     if let Some(parent) = parent {
-        see(renews(Later("macvlan of"), "macvlan of", parent));
+        let label = match is_port {
+            true => "port of",
+            false => "macvlan of",
+        };
+        see(renews(Later(label), label, parent));
     }
     let (host, tenant) = (End(host), End(tenant));
     see(renews(First("host end"), "host end", &host));

@@ -34,7 +34,7 @@ impl Display for End<'_> {
 pub(super) fn mode(mode: Mode) -> &'static str {
     match mode {
         Mode::Routed => "routed",
-        Mode::Bridge => "bridge",
+        Mode::Bridge | Mode::Port => "bridge",
         Mode::Macvlan => "macvlan",
     }
 }

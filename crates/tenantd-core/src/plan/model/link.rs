@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::{Interface, MacAddr};
 use crate::name::IfName;
 use crate::plan::address::Addresses;
+use crate::plan::derive;
 use crate::plan::names::NamesPlan;
 use crate::plan::rate::RatePlan;
 use crate::plan::traffic::TrafficPlan;
@@ -28,8 +29,8 @@ pub struct LinkPlan {
     /// The prefix length of IPv4 addresses on the tenant end: 32 in mode routed, that of the subnet
     /// in mode bridge.
     pub prefix: u8,
-    /// The interface of the host that the tenant end is a macvlan of. The host end only bears the mark then, and is
-    /// down.
+    /// The interface of the host that the tenant end is a macvlan of, or the bridge of the host that the host end is a
+    /// port of. The host end of a macvlan only bears the mark, and is down.
     pub parent: Option<Interface>,
     /// The host end.
     pub host: EndPlan,
@@ -45,4 +46,18 @@ pub struct LinkPlan {
     pub rate: RatePlan,
     /// How the tenant looks names up.
     pub names: Arc<NamesPlan>,
+}
+
+impl LinkPlan {
+    /// Whether the host end is a port of a bridge that the host has.
+    #[must_use]
+    pub fn is_port(&self) -> bool {
+        self.parent.is_some() && derive::is_port(&self.host.mac.0)
+    }
+
+    /// Whether the tenant end is a macvlan.
+    #[must_use]
+    pub fn is_macvlan(&self) -> bool {
+        self.parent.is_some() && !self.is_port()
+    }
 }

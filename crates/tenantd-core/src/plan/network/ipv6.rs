@@ -99,7 +99,7 @@ fn gateway(
     };
     let address = *gateway.get_ref();
     // A router of a network that is not ours may have one of these.
-    if address.is_unicast_link_local() && super::macvlan::is_wanted(network) {
+    if address.is_unicast_link_local() && super::macvlan::is_beside(network) {
         return gateway.clone();
     }
     if let Some(why) = no_host(address, *subnet.get_ref()) {

@@ -1,7 +1,9 @@
-//! Checks mode macvlan: the interface of the host, and what tenants cannot have in the network of another one.
+//! Checks mode macvlan, and mode bridge with a bridge of the host: the interface of the host, and what tenants cannot have
+//! in the network of another one.
 
 use toml::Spanned;
 
+use super::port;
 use crate::capability::Capability;
 use crate::manifest::problem::{Problems, Span};
 use crate::manifest::raw::{Known, Manifest, Network, Overrides, Wall};
@@ -22,9 +24,14 @@ pub(super) fn is_wanted(network: &Network) -> bool {
     mode.is_some_and(|mode| *mode.get_ref() == value::Mode::Macvlan)
 }
 
+/// Whether tenants are to be machines of the network that an interface of the host is in.
+pub(super) fn is_beside(network: &Network) -> bool {
+    is_wanted(network) || port::is_wanted(network)
+}
+
 /// Whose address the gateway's is.
 pub(super) fn owner(network: &Network) -> &'static str {
-    match is_wanted(network) {
+    match is_beside(network) {
         true => "router's",
         false => "host's own",
     }
@@ -43,6 +50,7 @@ pub(super) fn check(
     problems: &mut Problems,
 ) -> Option<Of> {
     let network = &manifest.network;
+    port::check_keys(network, problems);
     if !is_wanted(network) {
         // A mode that is invalid is reported already.
         if let (Some(parent), Some(_)) = (&network.parent.value, &network.mode) {
@@ -50,19 +58,29 @@ pub(super) fn check(
                 .report(&parent.span(), "`parent` has no effect in this mode")
                 .help("add `mode = \"macvlan\"`, or remove it");
         }
-        return None;
+        if !port::is_wanted(network) {
+            return None;
+        }
     }
     let mode = network.mode.as_ref()?.span();
     missing(network, &mode, problems);
     let all = manifest.tenants.iter().map(|tenant| &tenant.overrides);
+    let how = How::of(network);
     for overrides in all.chain([&manifest.defaults]) {
-        refuse(overrides, problems);
+        how.refuse(overrides, problems);
     }
     for tenant in &manifest.tenants {
         let help = "clients reach the tenant by its own address";
-        refuse_list("publish", &tenant.publish, help, problems);
+        how.refuse_list("publish", &tenant.publish, help, problems);
     }
     capabilities(&manifest.app.wall, network, problems);
+    if let How::Port = how {
+        let bridge = network.bridge.value.as_ref()?;
+        return Some(Of {
+            name: bridge.get_ref().clone(),
+            fact: port::fact(bridge, manifest, host, problems),
+        });
+    }
     let parent = network.parent.value.as_ref()?;
     Some(Of {
         name: parent.get_ref().clone(),
@@ -72,11 +90,12 @@ pub(super) fn check(
 
 /// Keys that have no default where the network is another one's.
 fn missing(network: &Network, mode: &Span, problems: &mut Problems) {
+    let how = How::of(network);
     let needs = |key, help: &str, problems: &mut Problems| {
-        let message = format!("mode macvlan needs `{key}`");
+        let message = format!("{} needs `{key}`", how.words());
         problems.report(mode, message).help(help);
     };
-    if !network.parent.is_set {
+    if is_wanted(network) && !network.parent.is_set {
         let help =
             "add `parent = \"eth0\"`, the interface of the host in the network of the tenants";
         needs("parent", help, problems);
@@ -92,40 +111,75 @@ fn missing(network: &Network, mode: &Span, problems: &mut Problems) {
     }
 }
 
-/// Reports what the host would have to do with packets that do not pass it.
-fn refuse(overrides: &Overrides, problems: &mut Problems) {
-    let is_nat = |it: &&Spanned<Outbound>| *it.get_ref() == Outbound::Nat;
-    if let Some(nat) = overrides.outbound.as_ref().filter(is_nat) {
-        problems
-            .report(
-                &nat.span(),
-                "mode macvlan has no NAT: packets of tenants do not pass the host",
-            )
-            .help("use `outbound = \"routed\"`: tenants have addresses that others know");
-    }
-    let peers = "tenants are apart in this mode; `mode = \"routed\"` has peers";
-    refuse_list("peers", &overrides.peers, peers, problems);
-    let services = "a macvlan and its own host cannot reach each other; `mode = \"routed\"` has services of the host";
-    refuse_list(
-        "host_services",
-        &overrides.host_services,
-        services,
-        problems,
-    );
-    if let Some(rate) = &overrides.rate
-        && let Some(Some(_)) = rate.get_ref().inward
-    {
-        problems
-            .report(&rate.span(), "mode macvlan cannot limit what a tenant receives")
-            .note("the host does not see these packets, and a tenant's own end limits only what it sends")
-            .help("remove `in`");
-    }
+/// How tenants are in the network of an interface of the host.
+#[derive(Clone, Copy)]
+enum How {
+    Macvlan,
+    Port,
 }
 
-fn refuse_list<T>(key: &str, list: &Known<Vec<T>>, help: &str, problems: &mut Problems) {
-    if let Some(list) = list.as_ref().filter(|list| !list.get_ref().is_empty()) {
-        let message = format!("`{key}` is not possible in mode macvlan");
-        problems.report(&list.span(), message).help(help);
+impl How {
+    fn of(network: &Network) -> Self {
+        match port::is_wanted(network) {
+            true => Self::Port,
+            false => Self::Macvlan,
+        }
+    }
+
+    fn words(self) -> &'static str {
+        match self {
+            Self::Macvlan => "mode macvlan",
+            Self::Port => "a bridge of the host",
+        }
+    }
+
+    /// Reports what the host would have to do with packets that do not pass it.
+    fn refuse(self, overrides: &Overrides, problems: &mut Problems) {
+        let is_nat = |it: &&Spanned<Outbound>| *it.get_ref() == Outbound::Nat;
+        if let Some(nat) = overrides.outbound.as_ref().filter(is_nat) {
+            let words = self.words();
+            problems
+                .report(
+                    &nat.span(),
+                    format!("{words} has no NAT: packets of tenants do not pass the host"),
+                )
+                .help("use `outbound = \"routed\"`: tenants have addresses that others know");
+        }
+        let peers = "tenants are apart in this mode; `mode = \"routed\"` has peers";
+        self.refuse_list("peers", &overrides.peers, peers, problems);
+        let services = match self {
+            Self::Macvlan => {
+                "a macvlan and its own host cannot reach each other; `mode = \"routed\"` has services of the host"
+            }
+            Self::Port => {
+                "the host is a machine of that network: `egress` lists what tenants reach; `mode = \"routed\"` has \
+                 services of the host"
+            }
+        };
+        self.refuse_list(
+            "host_services",
+            &overrides.host_services,
+            services,
+            problems,
+        );
+        if let (Self::Macvlan, Some(rate)) = (self, &overrides.rate)
+            && let Some(Some(_)) = rate.get_ref().inward
+        {
+            problems
+                .report(&rate.span(), "mode macvlan cannot limit what a tenant receives")
+                .note("the host does not see these packets, and a tenant's own end limits only what it sends")
+                .help("remove `in`");
+        }
+    }
+
+    fn refuse_list<T>(self, key: &str, list: &Known<Vec<T>>, help: &str, problems: &mut Problems) {
+        if let Some(list) = list.as_ref().filter(|list| !list.get_ref().is_empty()) {
+            let message = match self {
+                Self::Macvlan => format!("`{key}` is not possible in mode macvlan"),
+                Self::Port => format!("`{key}` is not possible on a bridge of the host"),
+            };
+            problems.report(&list.span(), message).help(help);
+        }
     }
 }
 
@@ -140,11 +194,20 @@ fn capabilities(wall: &Wall, network: &Network, problems: &mut Problems) {
         return;
     }
     if Capability::named("net_raw").is_some_and(|one| listed.get_ref().has(one)) {
-        let message = "with `net_raw`, a tenant sends past its firewall in mode macvlan";
-        problems.report(&listed.span(), message).help(
-            "remove it, or use `mode = \"bridge\"`, where the firewall is outside the tenant; `firewall = \"off\"` makes \
-             none",
+        let (message, instead) = match How::of(network) {
+            How::Macvlan => (
+                "with `net_raw`, a tenant sends past its firewall in mode macvlan",
+                "`mode = \"bridge\"`",
+            ),
+            How::Port => (
+                "with `net_raw`, a tenant sends past its firewall on a bridge of the host",
+                "`mode = \"bridge\"` without `bridge`",
+            ),
+        };
+        let help = format!(
+            "remove it, or use {instead}, where the firewall is outside the tenant; `firewall = \"off\"` makes none"
         );
+        problems.report(&listed.span(), message).help(help);
     }
 }
 
@@ -170,7 +233,7 @@ fn fact(
         }
     };
     let (message, help) = match &fact.kind {
-        ParentKind::Ethernet => {
+        ParentKind::Ethernet | ParentKind::Bridge(_) => {
             let written = network.mtu.value.as_ref();
             if let Some(mtu) = written.filter(|mtu| *mtu.get_ref() > fact.mtu) {
                 let message = format!("{name} has an MTU of {} bytes only", fact.mtu);

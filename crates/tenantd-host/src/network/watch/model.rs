@@ -186,6 +186,11 @@ impl Model {
         within.next().map(|(_, index)| Part::Tenant(*index))
     }
 
+    /// Whether host ends are ports of a bridge.
+    fn has_ports(&self) -> bool {
+        matches!(self.network.mode, Mode::Bridge | Mode::Port)
+    }
+
     fn part_of(&self, index: u32) -> Option<Part> {
         match index {
             index if index == self.hub => Some(Part::Hub),
@@ -199,6 +204,10 @@ impl Model {
             return;
         };
         if self.is_parent(message, index) {
+            // Another bridge with the name takes no ports over.
+            if index != self.hub && self.network.mode == Mode::Port {
+                suspects.extend(self.parts());
+            }
             return suspects.push(Part::Hub);
         }
         let Some(part) = self.part_of(index) else {
@@ -218,7 +227,7 @@ impl Model {
         let found = Found::new(link);
         let is_whole = match self.tenants.get(&index) {
             Some(link) => {
-                let controller = (self.network.mode == Mode::Bridge).then_some(self.hub);
+                let controller = self.has_ports().then_some(self.hub);
                 differences(&found, link, controller).is_empty()
             }
             None => {

@@ -31,7 +31,7 @@ impl Model {
             for (address, index) in self.addresses.range(within) {
                 let own = match self.network.mode {
                     Mode::Routed => *index,
-                    Mode::Bridge | Mode::Macvlan => self.hub,
+                    Mode::Bridge | Mode::Macvlan | Mode::Port => self.hub,
                 };
                 let is_own = to == Some(own) && network.prefix() == whole(network.ip());
                 if !is_own && network.contains(*address) {

@@ -1,0 +1,128 @@
+//! What a tenant sends that it may not, into a bridge of others.
+
+use std::net::UdpSocket;
+
+use tenantd_core::plan::model::{Firewall, NetworkPlan};
+use tenantd_core::plan::traffic::Outbound;
+use tenantd_host::network::Network;
+
+use super::lan::{CLIENT, CLIENT_MAC, HOST, ask, at, bridged, plan, server, tenant, v4};
+use super::one;
+use crate::network::firewall::with;
+use crate::network::host::{LIMIT, block_on, inside, ip};
+use crate::network::macvlan::end;
+use crate::network::macvlan::guard::send;
+
+/// How many forged datagrams arrive at the client, how many entries of it and of the host follow a forged claim, and
+/// whether the bridge believes that the client is at the tenant's port.
+fn forged(network: NetworkPlan) -> (usize, usize, bool) {
+    let lan = bridged();
+    block_on(async {
+        let network = Network::open(network).await.unwrap();
+        let (link, netns) = one(&network).await;
+        let receiver = inside(&lan.client, || UdpSocket::bind(("0.0.0.0", 5000)).unwrap());
+        receiver.set_read_timeout(Some(LIMIT)).unwrap();
+        // Both know the router, and would believe no other claim within a second, see arp(7).
+        let beyond = server(&lan.router, 82);
+        let router = at(v4("10.77.0.1"), 82);
+        let unlock = |name: &str| {
+            std::fs::write(format!("/proc/sys/net/ipv4/neigh/{name}/locktime"), "0").unwrap();
+        };
+        inside(&lan.client, || {
+            ask(router).unwrap();
+            unlock("eth0");
+        });
+        ask(router).unwrap();
+        unlock("br0");
+        let bridge = crate::network::host::show("br0")["address"]
+            .as_str()
+            .unwrap()
+            .to_owned();
+        let mac = link.tenant.mac.to_string();
+        for words in [
+            ["ipv4", &mac, CLIENT_MAC, "10.77.0.9", CLIENT],
+            ["ipv4", "02:00:00:00:00:99", CLIENT_MAC, "10.77.0.2", CLIENT],
+            // It claims to be the router, to a neighbour and to the host.
+            ["arp", &mac, CLIENT_MAC, "10.77.0.1", CLIENT],
+            ["arp", &mac, &bridge, "10.77.0.1", HOST],
+            ["vlan", &mac, CLIENT_MAC, "10.77.0.2", CLIENT],
+            // It claims the client's MAC address.
+            ["ipv4", CLIENT_MAC, &bridge, "10.77.0.2", HOST],
+        ] {
+            send(&netns, &words, true);
+        }
+        let learnt = ip_bridge("fdb show br br0");
+        let taken = learnt
+            .lines()
+            .any(|line| line.contains(CLIENT_MAC) && line.contains("vt-2"));
+        let own = inside(&netns, || UdpSocket::bind("0.0.0.0:0").unwrap());
+        // The client is at its place again.
+        let host = std::net::TcpListener::bind((HOST, 84)).unwrap();
+        inside(&lan.client, || std::net::TcpStream::connect((HOST, 84))).unwrap();
+        own.send_to(b"last", (CLIENT, 5000)).unwrap();
+        let mut arrived = 0;
+        loop {
+            let mut text = [0; 16];
+            let (length, _) = receiver.recv_from(&mut text).unwrap();
+            if &text[..length] == b"last" {
+                break;
+            }
+            arrived += 1;
+        }
+        let entry = "neigh show 10.77.0.1";
+        let all = [inside(&lan.client, || ip(entry)), ip(entry)];
+        let believed = all.iter().filter(|it| it.contains(&mac)).count();
+        drop((receiver, beyond, own, host));
+        end(network, vec![(link, netns)]).await;
+        (arrived, believed, taken)
+    })
+}
+
+fn ip_bridge(words: &str) -> String {
+    let mut command = std::process::Command::new("bridge");
+    let said = command.args(words.split(' ')).output().unwrap();
+    String::from_utf8(said.stdout).unwrap()
+}
+
+#[test]
+fn forged_frames_pass_without_the_guard() {
+    let open = NetworkPlan {
+        firewall: Firewall::Off,
+        ..plan()
+    };
+    assert_eq!(forged(open), (2, 2, true));
+}
+
+#[test]
+fn forged_frames_do_not_pass_the_guard() {
+    assert_eq!(forged(plan()), (0, 0, false));
+}
+
+#[test]
+fn what_a_tenant_may_not_begin_is_refused_at_once_and_the_host_is_no_exception() {
+    let lan = bridged();
+    block_on(async {
+        let network = Network::open(plan()).await.unwrap();
+        let link = with(tenant(2), |traffic| traffic.outbound = Outbound::None);
+        let netns = network.provision(link.clone()).await.unwrap();
+        let served = server(&netns, 80);
+        let outside = [server(&lan.client, 81)];
+        let own = std::net::TcpListener::bind((HOST, 83)).unwrap();
+        let refused = Err(std::io::ErrorKind::ConnectionRefused);
+        for to in [at(v4(CLIENT), 81), at(v4(HOST), 83)] {
+            assert_eq!(inside(&netns, || ask(to)), refused);
+        }
+        assert!(inside(&lan.client, || ask(at(link.addresses.first(), 80))).is_ok());
+        // While it runs: what is listed, and no more.
+        let listed = with(link.clone(), |traffic| {
+            traffic.outbound = Outbound::Routed;
+            traffic.egress = vec!["allow 10.77.0.50:81/tcp".parse().unwrap()];
+        });
+        let again = crate::network::macvlan::changes::again(&netns);
+        network.admit(listed, Some(again)).await.unwrap();
+        assert!(inside(&netns, || ask(at(v4(CLIENT), 81))).is_ok());
+        assert_eq!(inside(&netns, || ask(at(v4(HOST), 83))), refused);
+        drop((served, outside, own));
+        end(network, vec![(link, netns)]).await;
+    });
+}
