@@ -9,14 +9,14 @@ mod serve;
 mod text;
 
 use std::path::PathBuf;
-use std::rc::Rc;
 use std::time::Duration;
 
 use anyhow::Context;
 use tokio::task::LocalSet;
 
 use super::End;
-use followed::Followed;
+use followed::Apps;
+use tenantd_api::client::followed::Followed;
 
 /// How often it looks for supervisors that were started.
 const LOOK_AGAIN: Duration = Duration::from_secs(5);
@@ -44,6 +44,12 @@ pub(super) fn listen(typed: &str) -> Result<Listen, String> {
     }
 }
 
+async fn find(followed: &Followed<Apps>) {
+    for complaint in followed.find().await {
+        eprintln!("tenantd metrics: {complaint}");
+    }
+}
+
 /// Serves until it is ended.
 pub(super) fn metrics(listen: &Listen) -> anyhow::Result<End> {
     let runtime = tokio::runtime::Builder::new_current_thread()
@@ -52,17 +58,17 @@ pub(super) fn metrics(listen: &Listen) -> anyhow::Result<End> {
     let runtime = runtime.context("cannot set up the event loop")?;
     let serving = async {
         let listener = serve::Listener::bind(listen)?;
-        let followed = Rc::new(Followed::default());
-        followed.find().await;
-        let looking = Rc::clone(&followed);
+        let followed: Followed<Apps> = Followed::default();
+        find(&followed).await;
+        let looking = followed.clone();
         tokio::task::spawn_local(async move {
             loop {
                 tokio::time::sleep(LOOK_AGAIN).await;
-                looking.find().await;
+                find(&looking).await;
             }
         });
         listener
-            .serve(move |is_open| followed.show(|apps| families::all(apps, is_open)))
+            .serve(move |is_open| followed.with(|apps| families::all(&apps.0, is_open)))
             .await
     };
     LocalSet::new().block_on(&runtime, serving)

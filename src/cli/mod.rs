@@ -27,6 +27,7 @@ pub mod learn;
 mod learned;
 mod list;
 pub mod logs;
+mod lookups;
 mod meter;
 mod metrics;
 mod names;

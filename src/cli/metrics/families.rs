@@ -25,140 +25,39 @@ type Family = (
     fn(&Row<'_>) -> Option<f64>,
 );
 
-const FAMILIES: [Family; 22] = [
-    (
-        "tenantd_tenant_up",
-        Kind::Gauge,
-        "Whether the program of the tenant runs.",
-        |it| Some(of(it.status.state == StateWord::Up)),
-    ),
-    (
-        "tenantd_tenant_wanted_up",
-        Kind::Gauge,
-        "Whether the tenant is wanted up.",
-        |it| Some(of(it.status.want == Want::Up)),
-    ),
-    (
-        "tenantd_tenant_ready",
-        Kind::Gauge,
-        "Whether the program of the tenant is ready.",
-        |it| Some(of(it.status.ready == Some(true))),
-    ),
-    (
-        "tenantd_tenant_as_wanted",
-        Kind::Gauge,
-        "Whether the tenant is up and ready, or down, as it is wanted.",
-        |it| Some(of(it.status.is_as_wanted())),
-    ),
-    (
-        "tenantd_tenant_state_since_timestamp_seconds",
-        Kind::Gauge,
-        "When the tenant entered its state.",
-        |it| Some(it.status.since.as_duration().as_secs_f64()),
-    ),
-    (
-        "tenantd_tenant_restarts",
-        Kind::Counter,
-        "How often the program was started again after it ended without a request.",
-        |it| Some(f64::from(it.status.restarts)),
-    ),
-    (
-        "tenantd_tenant_network_mended",
-        Kind::Counter,
-        "How often the network of the tenant was corrected.",
-        |it| Some(number(it.status.network.mended)),
-    ),
-    (
-        "tenantd_tenant_cpu_seconds",
-        Kind::Counter,
-        "Processor time.",
-        |it| seconds(it.cgroup.cpu_usec),
-    ),
-    (
-        "tenantd_tenant_cpu_throttled_seconds",
-        Kind::Counter,
-        "Time in which processes waited because of the quota.",
-        |it| seconds(it.cgroup.throttled_usec),
-    ),
-    (
-        "tenantd_tenant_memory_bytes",
-        Kind::Gauge,
-        "Memory in use.",
-        |it| it.cgroup.memory.map(number),
-    ),
-    (
-        "tenantd_tenant_memory_peak_bytes",
-        Kind::Gauge,
-        "The most memory since the tenant was provisioned.",
-        |it| it.cgroup.memory_peak.map(number),
-    ),
-    (
-        "tenantd_tenant_memory_limit_bytes",
-        Kind::Gauge,
-        "The limit of memory.",
-        |it| it.cgroup.memory_max.map(number),
-    ),
-    (
-        "tenantd_tenant_oom_kills",
-        Kind::Counter,
-        "Processes that were killed because memory was used up.",
-        |it| it.cgroup.oom_kills.map(number),
-    ),
-    (
-        "tenantd_tenant_io_read_bytes",
-        Kind::Counter,
-        "Bytes read from block devices.",
-        |it| it.cgroup.io_read.map(number),
-    ),
-    (
-        "tenantd_tenant_io_written_bytes",
-        Kind::Counter,
-        "Bytes written to block devices.",
-        |it| it.cgroup.io_written.map(number),
-    ),
-    (
-        "tenantd_tenant_tasks",
-        Kind::Gauge,
-        "Processes and threads.",
-        |it| it.cgroup.pids.map(number),
-    ),
-    (
-        "tenantd_tenant_tasks_limit",
-        Kind::Gauge,
-        "The limit of processes and threads.",
-        |it| it.cgroup.pids_max.map(number),
-    ),
-    (
-        "tenantd_tenant_network_receive_bytes",
-        Kind::Counter,
-        "Bytes that the tenant received.",
-        |it| Some(number(it.link?.in_bytes)),
-    ),
-    (
-        "tenantd_tenant_network_receive_packets",
-        Kind::Counter,
-        "Packets that the tenant received.",
-        |it| Some(number(it.link?.in_packets)),
-    ),
-    (
-        "tenantd_tenant_network_transmit_bytes",
-        Kind::Counter,
-        "Bytes that the tenant sent.",
-        |it| Some(number(it.link?.out_bytes)),
-    ),
-    (
-        "tenantd_tenant_network_transmit_packets",
-        Kind::Counter,
-        "Packets that the tenant sent.",
-        |it| Some(number(it.link?.out_packets)),
-    ),
-    (
-        "tenantd_tenant_network_drift",
-        Kind::Gauge,
-        "Whether the network differs from the plan and could not be corrected.",
-        |it| Some(of(it.status.network.drift.is_some())),
-    ),
-];
+/// One line for each family.
+macro_rules! families {
+    ($($name:literal, $kind:ident, $help:literal, $it:ident => $value:expr;)*) => {
+        const FAMILIES: &[Family] = &[
+            $(($name, Kind::$kind, $help, |$it| $value),)*
+        ];
+    };
+}
+
+families! {
+    "tenantd_tenant_up", Gauge, "Whether the program of the tenant runs.", it => Some(of(it.status.state == StateWord::Up));
+    "tenantd_tenant_wanted_up", Gauge, "Whether the tenant is wanted up.", it => Some(of(it.status.want == Want::Up));
+    "tenantd_tenant_ready", Gauge, "Whether the program of the tenant is ready.", it => Some(of(it.status.ready == Some(true)));
+    "tenantd_tenant_as_wanted", Gauge, "Whether the tenant is up and ready, or down, as it is wanted.", it => Some(of(it.status.is_as_wanted()));
+    "tenantd_tenant_state_since_timestamp_seconds", Gauge, "When the tenant entered its state.", it => Some(it.status.since.as_duration().as_secs_f64());
+    "tenantd_tenant_restarts", Counter, "How often the program was started again after it ended without a request.", it => Some(f64::from(it.status.restarts));
+    "tenantd_tenant_network_mended", Counter, "How often the network of the tenant was corrected.", it => Some(number(it.status.network.mended));
+    "tenantd_tenant_cpu_seconds", Counter, "Processor time.", it => seconds(it.cgroup.cpu_usec);
+    "tenantd_tenant_cpu_throttled_seconds", Counter, "Time in which processes waited because of the quota.", it => seconds(it.cgroup.throttled_usec);
+    "tenantd_tenant_memory_bytes", Gauge, "Memory in use.", it => it.cgroup.memory.map(number);
+    "tenantd_tenant_memory_peak_bytes", Gauge, "The most memory since the tenant was provisioned.", it => it.cgroup.memory_peak.map(number);
+    "tenantd_tenant_memory_limit_bytes", Gauge, "The limit of memory.", it => it.cgroup.memory_max.map(number);
+    "tenantd_tenant_oom_kills", Counter, "Processes that were killed because memory was used up.", it => it.cgroup.oom_kills.map(number);
+    "tenantd_tenant_io_read_bytes", Counter, "Bytes read from block devices.", it => it.cgroup.io_read.map(number);
+    "tenantd_tenant_io_written_bytes", Counter, "Bytes written to block devices.", it => it.cgroup.io_written.map(number);
+    "tenantd_tenant_tasks", Gauge, "Processes and threads.", it => it.cgroup.pids.map(number);
+    "tenantd_tenant_tasks_limit", Gauge, "The limit of processes and threads.", it => it.cgroup.pids_max.map(number);
+    "tenantd_tenant_network_receive_bytes", Counter, "Bytes that the tenant received.", it => Some(number(it.link?.in_bytes));
+    "tenantd_tenant_network_receive_packets", Counter, "Packets that the tenant received.", it => Some(number(it.link?.in_packets));
+    "tenantd_tenant_network_transmit_bytes", Counter, "Bytes that the tenant sent.", it => Some(number(it.link?.out_bytes));
+    "tenantd_tenant_network_transmit_packets", Counter, "Packets that the tenant sent.", it => Some(number(it.link?.out_packets));
+    "tenantd_tenant_network_drift", Gauge, "Whether the network differs from the plan and could not be corrected.", it => Some(of(it.status.network.drift.is_some()));
+}
 
 fn of(is_so: bool) -> f64 {
     f64::from(u8::from(is_so))
@@ -204,7 +103,7 @@ pub(super) fn all(apps: &BTreeMap<AppName, App>, is_open: bool) -> std::io::Resu
         1,
     );
     supervisors(apps, &mut text);
-    for (name, kind, help, value) in FAMILIES {
+    for &(name, kind, help, value) in FAMILIES {
         let mut values = rows
             .iter()
             .filter_map(|row| Some((row, value(row)?)))

@@ -1,24 +1,14 @@
 //! What the supervisors of this host say: the state of each tenant, and how long launches took.
 
-use std::cell::RefCell;
 use std::collections::BTreeMap;
-use std::rc::Rc;
-use std::time::Duration;
 
-use futures_util::future::join_all;
 use jiff::Timestamp;
-use tokio::task::spawn_local;
-use tokio::time::timeout;
 
-use tenantd_api::client::ClientError;
-use tenantd_api::client::app;
-use tenantd_api::client::watch::{Subscription, Watched};
+use tenantd_api::client::followed::Listener;
+use tenantd_api::client::watch::Watched;
 use tenantd_api::wire::watch::{EventKind, TenantEvent};
 use tenantd_api::wire::{StateWord, TenantStatus};
 use tenantd_core::name::{AppName, TenantName};
-
-/// How long a supervisor may take to answer.
-const PATIENCE: Duration = Duration::from_secs(2);
 
 /// The upper limits of the histogram of launches, in seconds.
 pub(super) const LIMITS: [f64; 10] = [0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0, 60.0];
@@ -50,72 +40,35 @@ pub(super) struct App {
     launching: BTreeMap<TenantName, Timestamp>,
 }
 
-/// The supervisors of this host. Only for a tokio `LocalSet`.
+/// The applications of this host.
 #[derive(Debug, Default)]
-pub(super) struct Followed {
-    apps: Rc<RefCell<BTreeMap<AppName, App>>>,
-}
+pub(super) struct Apps(pub(super) BTreeMap<AppName, App>);
 
-impl Followed {
-    /// Subscribes to the supervisors that are there and not followed yet.
-    pub(super) async fn find(&self) {
-        let running = match app::running() {
-            Ok(running) => running,
-            Err(error) => {
-                return eprintln!("tenantd metrics: cannot list the applications: {error}");
+impl Listener for Apps {
+    fn take(&mut self, app: &AppName, watched: Watched) {
+        let known = self.0.entry(app.clone()).or_default();
+        match watched {
+            Watched::Snapshot(snapshot) => {
+                known.pid = Some(snapshot.pid);
+                let tenants = snapshot.tenants.into_iter();
+                known.tenants = tenants.map(|it| (it.name.clone(), it)).collect();
             }
-        };
-        self.apps
-            .borrow_mut()
-            .retain(|app, known| known.pid.is_some() || running.contains(app));
-        let is_new = |app: &AppName| {
-            let apps = self.apps.borrow();
-            apps.get(app).is_none_or(|known| known.pid.is_none())
-        };
-        let new: Vec<AppName> = running.into_iter().filter(is_new).collect();
-        join_all(new.into_iter().map(|app| async move {
-            match timeout(PATIENCE, self.follow(&app)).await {
-                Ok(Ok(())) => {}
-                Ok(Err(error)) if error.is_gone() => {}
-                Ok(Err(error)) => eprintln!("tenantd metrics: {app}: {error}"),
-                Err(_) => eprintln!("tenantd metrics: {app}: its supervisor does not answer"),
-            }
-            // One that does not answer is shown as such.
-            self.apps.borrow_mut().entry(app).or_default();
-        }))
-        .await;
-    }
-
-    async fn follow(&self, app: &AppName) -> Result<(), ClientError> {
-        let mut subscription = Subscription::open(app, &[]).await?;
-        let first = subscription.next().await?;
-        let (apps, app) = (Rc::clone(&self.apps), app.clone());
-        take(&mut apps.borrow_mut(), &app, first);
-        spawn_local(async move {
-            while let Ok(watched) = subscription.next().await {
-                take(&mut apps.borrow_mut(), &app, watched);
-            }
-            apps.borrow_mut().entry(app).or_default().pid = None;
-        });
-        Ok(())
-    }
-
-    /// Shows all applications, as they are said to be now.
-    pub(super) fn show<T>(&self, show: impl FnOnce(&BTreeMap<AppName, App>) -> T) -> T {
-        show(&self.apps.borrow())
-    }
-}
-
-fn take(apps: &mut BTreeMap<AppName, App>, app: &AppName, watched: Watched) {
-    let known = apps.entry(app.clone()).or_default();
-    match watched {
-        Watched::Snapshot(snapshot) => {
-            known.pid = Some(snapshot.pid);
-            let tenants = snapshot.tenants.into_iter();
-            known.tenants = tenants.map(|it| (it.name.clone(), it)).collect();
+            Watched::Event(event) => known.event(*event),
+            Watched::Request(_) => {}
         }
-        Watched::Event(event) => known.event(*event),
-        Watched::Request(_) => {}
+    }
+
+    fn on_running(&mut self, apps: &[AppName]) {
+        self.0
+            .retain(|app, known| known.pid.is_some() || apps.contains(app));
+        // One that does not answer is shown as such.
+        for app in apps {
+            self.0.entry(app.clone()).or_default();
+        }
+    }
+
+    fn on_lost(&mut self, app: &AppName) {
+        self.0.entry(app.clone()).or_default().pid = None;
     }
 }
 

@@ -10,6 +10,7 @@
 pub mod app;
 pub mod deputy;
 mod error;
+pub mod followed;
 mod framing;
 pub mod pattern;
 pub mod survey;
