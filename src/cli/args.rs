@@ -18,6 +18,7 @@ use clap_complete::engine::ArgValueCandidates;
 
 use super::complete;
 use super::logs::typed::Logs;
+use super::ocf;
 use tenantd_api::client::pattern::Pattern;
 use tenantd_core::name::TenantName;
 
@@ -345,6 +346,13 @@ pub enum Command {
     /// Print the JSON schema of the manifest, for editors
     #[command(after_help = "EXAMPLES\n  tenantd schema > tenantd.schema.json")]
     Schema,
+    /// Carry out an action of the resource agent ocf:tenantd:tenant, for Pacemaker
+    #[command(after_help = help::OCF)]
+    Ocf {
+        /// What Pacemaker asks for
+        #[arg(value_enum)]
+        action: ocf::Action,
+    },
     /// Print a manifest that is made from a unit of systemd
     #[command(after_help = help::IMPORT_UNIT)]
     ImportUnit {

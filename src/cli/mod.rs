@@ -31,6 +31,7 @@ mod lookups;
 mod meter;
 mod metrics;
 mod names;
+pub mod ocf;
 mod outcome;
 mod overlays;
 mod pause;
@@ -148,6 +149,7 @@ fn dispatch(cli: Cli) -> anyhow::Result<End> {
         Command::ResolveHook => resolve_hook::resolve_hook(),
         Command::Plan { names, files, json } => planned(selector, &names, (files, json)),
         Command::Schema => schema::schema(),
+        Command::Ocf { action } => Ok(ocf::ocf(action)),
         Command::ImportUnit { unit } => import::import(&unit),
         Command::Learn(what) => learn::learn(&what),
         Command::Init(what) => begun(what),

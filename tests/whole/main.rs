@@ -69,6 +69,7 @@ mod network_taken;
 mod network_watch;
 mod nginx;
 mod notices;
+mod ocf;
 mod offline;
 mod one_writer;
 mod operators;

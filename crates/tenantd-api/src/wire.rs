@@ -203,8 +203,7 @@ pub struct TenantStatus {
     /// The host's side of its network.
     #[serde(default)]
     pub network: NetworkState,
-    /// The path of its cgroup on the host, which counts what its processes use; null while it has none, and if an
-    /// earlier version answers.
+    /// The path of its cgroup on the host, which counts what its processes use; null while it has none.
     #[serde(default)]
     pub cgroup: Option<String>,
     /// The name of its link on the host, which counts its bytes and packets; null as `cgroup`.
@@ -216,6 +215,9 @@ pub struct TenantStatus {
     /// The limits that it has reached since its last launch, as far as the kernel notifies of that.
     #[serde(default)]
     pub reached: Vec<ReachedLimit>,
+    /// What starts and stops it, as `engine` of the manifest says, unless the supervisor does.
+    #[serde(default)]
+    pub engine: Option<String>,
 }
 
 impl StateWord {

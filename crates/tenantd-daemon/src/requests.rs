@@ -7,6 +7,7 @@
 pub(crate) mod answer;
 mod app_reload;
 pub mod control;
+mod engine;
 mod freeze;
 mod offline;
 pub mod programs;
@@ -42,6 +43,7 @@ use crate::requests::answer::{Seen, Tenants};
 use crate::requests::app_reload::AppReloads;
 use crate::requests::control::grants::Grants;
 use crate::requests::control::{Listener, Readers, Served};
+use crate::requests::engine::Asked;
 use crate::requests::offline::Clients;
 use crate::requests::queue::{Request, RequestQueue, Unknown};
 use crate::requests::rehearsal::{Rehearsals, Rehearsed};
@@ -155,7 +157,7 @@ impl Requests {
                 owners.subscriptions.publish_request(event, &tenants);
             }
             Arrived::Rehearsed(Rehearsed { mut act, refused }) => {
-                act.refused = refused;
+                act.refused.extend(refused);
                 self.acts.push_back(act);
             }
         }
@@ -194,9 +196,10 @@ impl Requests {
                 verb,
                 tenants: names,
                 permanent,
+                engine,
                 grants,
                 reply,
-            } => self.act(verb, &names, (permanent, grants, reply), tenants),
+            } => self.act((verb, permanent, engine), &names, (grants, reply), tenants),
             Request::AllowTakeover(of, reply) => drop(reply.send(tenants.allow_takeover(&of))),
             Request::Signal {
                 tenants: names,
@@ -239,23 +242,32 @@ impl Requests {
     /// Queues a verb for these tenants, if all of them exist, once its launches are rehearsed.
     fn act(
         &mut self,
-        verb: Verb,
+        (verb, permanent, engine): (Verb, bool, Option<String>),
         names: &[TenantName],
-        (permanent, grants, reply): (bool, Option<Grants>, Replies<TenantAnswer>),
+        (grants, reply): (Option<Grants>, Replies<TenantAnswer>),
         tenants: Tenants<'_>,
     ) {
-        let names = match tenants.names(names) {
-            Ok(names) if names.is_empty() => return drop(reply.send(Ok(Vec::new()))),
+        let asked = Asked {
+            verb,
+            permanent,
+            engine: engine.as_deref(),
+            is_all: names.is_empty(),
+        };
+        let mut names = match tenants.names(names) {
             Ok(names) => names,
             Err(unknown) => return drop(reply.send(Err(unknown))),
         };
+        let refused = engine::sort(&mut names, asked, tenants);
+        if names.is_empty() {
+            return drop(reply.send(Ok(Vec::new())));
+        }
         let act = Act {
             verb,
             permanent,
             answers: Vec::with_capacity(names.len()),
             left: names.into(),
             grants,
-            refused: HashMap::new(),
+            refused,
             reply,
         };
         self.acts.extend(self.rehearsals.begin(act, tenants));

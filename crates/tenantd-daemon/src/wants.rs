@@ -11,6 +11,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::{spawn_blocking, spawn_local};
 
 use tenantd_api::wire::{TenantAnswer, Verb};
+use tenantd_core::manifest::engine::Engine;
 use tenantd_core::name::{AppName, TenantName};
 use tenantd_core::plan::model::{Policy, TenantPlan};
 use tenantd_core::supervisor::action::Answer;
@@ -70,10 +71,13 @@ impl Wants {
         self.kept.get(tenant).copied()
     }
 
-    /// The policy of a tenant: the manifest's, with the permanent want as `autostart`.
+    /// The policy of a tenant: the manifest's, with the permanent want as `autostart`. A want that was kept
+    /// before the tenant got another engine is not followed.
     pub(super) fn policy(&self, plan: &TenantPlan) -> Arc<Policy> {
         let mut policy = Arc::clone(&plan.policy);
-        if let Some(permanent) = self.of(&plan.name) {
+        if plan.policy.engine == Engine::Tenantd
+            && let Some(permanent) = self.of(&plan.name)
+        {
             Arc::make_mut(&mut policy).autostart = permanent;
         }
         policy

@@ -18,6 +18,7 @@
 mod decide;
 mod facts;
 mod files;
+mod of_label;
 mod record;
 #[cfg(test)]
 mod simulation;
@@ -37,6 +38,7 @@ use crate::owner;
 use crate::process;
 use tenantd_core::stage::{Failure, Stage};
 
+pub use self::of_label::held_by;
 pub use self::record::{CgroupKey, Key, Record};
 
 /// A claim of the calling process for one launch. Dropping it does not give it up.

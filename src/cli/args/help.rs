@@ -1,7 +1,9 @@
 //! The longer help texts of the commands on tenants.
 
+mod ocf;
 mod pause;
 
+pub(super) use ocf::OCF;
 pub(super) use pause::{HIBERNATE, PAUSE, RESUME};
 
 /// Of `start`.
@@ -117,8 +119,9 @@ of its last launch), and what to type NEXT. The last line of the output counts t
 tenants. A terminal that is too narrow shows fewer columns; a pipe gets all.
 
 COLUMNS
-  WANT      what an operator or `autostart` wants: up or down. `(permanent)` also holds after a
-            reboot, see --permanent of `start` and `stop`; `(permanent: up)` is what a reboot
+  WANT      what an operator or `autostart` wants: up or down; in brackets the `engine` that decides
+            it, if that is not tenantd. `(permanent)` also holds after a reboot, see
+            --permanent of `start` and `stop`; `(permanent: up)` is what a reboot
             brings back, if that differs
   PID       the main process; a line MAIN says how it is known, if it is not the first one
   RESTARTS  how often the program was started again by the restart policy

@@ -313,7 +313,10 @@ pub(in crate::cli) fn table(
 pub(in crate::cli) fn want(tenant: &TenantStatus) -> String {
     let word = tenant.want.word();
     match tenant.permanent {
-        None => word.to_owned(),
+        None => match &tenant.engine {
+            Some(engine) => format!("{word} ({engine})"),
+            None => word.to_owned(),
+        },
         Some(permanent) if permanent == tenant.want => format!("{word} (permanent)"),
         Some(permanent) => format!("{word} (permanent: {})", permanent.word()),
     }

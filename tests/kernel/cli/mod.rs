@@ -171,6 +171,7 @@ impl Script {
                 verb,
                 tenants,
                 permanent: _,
+                engine: _,
                 grants: _,
                 reply,
             } => {

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use tenantd_core::manifest::engine::Engine;
 use tenantd_core::name::TenantName;
 use tenantd_core::plan::alive::{Alive, Probe};
 use tenantd_core::plan::model::{
@@ -25,6 +26,7 @@ impl World {
         let random = &mut self.random;
         Policy {
             autostart: random.chance(80),
+            engine: Engine::Tenantd,
             stop_signal: StopSignal {
                 number: 15,
                 name: "SIGTERM".to_owned(),

@@ -25,6 +25,7 @@ use crate::wire::{
     self, AppReloaded, AppStatus, ExecTarget, Frozen, LimitsSet, Residue, Signalled, TenantAnswer,
     Upgraded, Upgrading, Verb,
 };
+use tenantd_core::manifest::engine::Engine;
 use tenantd_core::name::{AppName, TenantName};
 use tenantd_core::plan::diff::Changes;
 
@@ -37,13 +38,13 @@ const SUCCESSORS_MAX: usize = 10;
 /// Sends a request, and sends it again to the next supervisor if the first one exits without an
 /// answer. Only for requests that are safe to repeat.
 macro_rules! follow {
-    ($connection:ident.$method:ident($($argument:expr)?)) => {{
-        let mut answer = $connection.varlink.$method($($argument)?).await;
+    ($connection:ident.$method:ident($($argument:expr),*)) => {{
+        let mut answer = $connection.varlink.$method($($argument),*).await;
         for _ in 0..SUCCESSORS_MAX {
             if !$connection.is_succeeded(&answer).await {
                 break;
             }
-            answer = $connection.varlink.$method($($argument)?).await;
+            answer = $connection.varlink.$method($($argument),*).await;
         }
         $connection.understand(answer)
     }};
@@ -115,6 +116,24 @@ impl Connection {
     /// See [`ClientError`]. If one tenant is unknown, nothing is allowed to any of them.
     pub async fn allow_takeover(&mut self, tenants: &[TenantName]) -> Result<(), ClientError> {
         follow!(self.allow_takeover(tenants))
+    }
+
+    /// Starts these tenants on behalf of the engine that the manifest names for them. Needs root.
+    ///
+    /// # Errors
+    /// See [`ClientError`]. If one tenant is unknown, nothing is done to any of them.
+    pub async fn start_by(
+        &mut self,
+        engine: Engine,
+        tenants: &[TenantName],
+    ) -> Result<Vec<TenantAnswer>, ClientError> {
+        // A start that was begun is not begun twice, so it is safe to repeat.
+        let answer: Result<Answers, _> = follow!(self.start_by(tenants, engine.word()));
+        Ok(answer?
+            .answers
+            .into_iter()
+            .map(TenantAnswer::from)
+            .collect())
     }
 
     async fn act_once(

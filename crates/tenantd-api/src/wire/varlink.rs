@@ -282,6 +282,13 @@ pub trait Supervisor {
         &mut self,
         tenants: &[TenantName],
     ) -> zlink::Result<Result<(), Refusal>>;
+    /// Starts these tenants on behalf of an engine.
+    #[zlink(rename = "Start")]
+    async fn start_by(
+        &mut self,
+        tenants: &[TenantName],
+        engine: &str,
+    ) -> zlink::Result<Result<Answers, Refusal>>;
     /// Stops these tenants, or all.
     async fn stop(
         &mut self,

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 mod alias;
 pub mod document;
 pub mod edit;
+pub mod engine;
 pub mod free;
 pub mod limit;
 pub mod problem;

@@ -9,6 +9,7 @@ use std::time::Duration;
 use ipnetwork::{Ipv4Network, Ipv6Network};
 use toml::Spanned;
 
+use super::engine::Engine;
 use super::free::Free;
 use super::limit::Size;
 use super::problem::Span;
@@ -294,6 +295,7 @@ tables! {
         user: Optional<Account>,
         group: Known<Account>,
         autostart: Known<bool>,
+        engine: Known<Engine>,
         sysctls: Known<Sysctls>,
         limits: Limits,
         process: Process,

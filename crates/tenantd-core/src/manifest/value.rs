@@ -369,7 +369,7 @@ choice! {
     }
 }
 
-fn one_of<'a>(at: At<'a, '_>, problems: &mut Problems) -> Option<&'a str> {
+pub(super) fn one_of<'a>(at: At<'a, '_>, problems: &mut Problems) -> Option<&'a str> {
     let (Kind::Choice(words) | Kind::Choices(words)) = at.key.kind else {
         unreachable!("{} is a choice", at.key.name)
     };

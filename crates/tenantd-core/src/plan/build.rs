@@ -33,6 +33,7 @@ use super::{
     view, wall,
 };
 use crate::layout;
+use crate::manifest::engine::Engine;
 use crate::manifest::problem::{Problems, Span};
 use crate::manifest::raw::{Known, Manifest, Tenant};
 use crate::manifest::template::{Slot, Template};
@@ -167,11 +168,10 @@ impl Parts<'_> {
         let name = tenant.name.clone()?;
         let hash = derive::tenant_hash(self.app, &name);
         let (defaults, datastore) = (&self.manifest.defaults, &self.manifest.app.datastore);
-        let autostart = tenant
-            .overrides
-            .autostart
-            .as_ref()
-            .or(defaults.autostart.as_ref())?;
+        let (own, of_all) = (&tenant.overrides, defaults);
+        let autostart = own.autostart.as_ref().or(of_all.autostart.as_ref())?;
+        let engine = own.engine.as_ref().or(of_all.engine.as_ref())?;
+        let engine = *engine.get_ref();
         Some(TenantPlan {
             link: LinkPlan {
                 addresses: network::addresses(tenant)?,
@@ -210,7 +210,8 @@ impl Parts<'_> {
             launch: self.launch(tenant, person, last)?,
             logs: Arc::clone(&self.logs),
             policy: last.policy.keep(Policy {
-                autostart: *autostart.get_ref(),
+                autostart: *autostart.get_ref() && engine == Engine::Tenantd,
+                engine,
                 phases: self.phases.policies(),
                 pid_file: self.pid_file.map(Path::to_path_buf),
                 ..self.policy.clone()

@@ -241,6 +241,7 @@ fn limits(limits: &Limits, group: &GroupLimits) -> Value {
 fn policy(policy: &Policy) -> Map<String, Value> {
     let Policy {
         autostart,
+        engine,
         stop_signal,
         grace,
         restart,
@@ -267,6 +268,7 @@ fn policy(policy: &Policy) -> Map<String, Value> {
     let stop = json!({ "signal": name, "signal_number": number, "grace": said(*grace) });
     let mut policy = members([
         ("autostart", json!(autostart)),
+        ("engine", json!(engine.word())),
         ("daemonizes", json!(daemonizes)),
         ("stop", stop),
         ("restart", self::restart(restart)),

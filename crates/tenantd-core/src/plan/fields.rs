@@ -286,6 +286,7 @@ fn identity(identity: &Identity, see: See<'_>) {
 fn policy(policy: &Policy, see: See<'_>) {
     let Policy {
         autostart,
+        engine,
         stop_signal,
         grace,
         restart,
@@ -309,6 +310,8 @@ fn policy(policy: &Policy, see: See<'_>) {
         &yes(*autostart),
         same,
     ));
+    let same = *engine == default.engine;
+    see(decides(Later("engine"), "engine", &engine.word(), same));
     let same = *daemonizes == default.daemonizes;
     see(decides(
         Later("daemonizes"),

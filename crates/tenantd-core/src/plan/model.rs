@@ -26,6 +26,7 @@ pub use super::success::{StopSignal, SuccessExit};
 pub use super::traffic::{Firewall, TrafficPlan};
 pub use super::wall::WallPlan;
 pub use crate::cgroup::GroupLimits;
+use crate::manifest::engine::Engine;
 pub use crate::manifest::limit::{Bound, Limit, Measure};
 pub use crate::manifest::value::Interface;
 use crate::name::{AppName, TenantName};
@@ -329,6 +330,8 @@ pub struct Identity {
 pub struct Policy {
     /// Whether it is wanted up when the supervisor starts.
     pub autostart: bool,
+    /// What starts and stops it. Unless it is the supervisor, `autostart` is false.
+    pub engine: Engine,
     /// The signal that asks the program to stop.
     pub stop_signal: StopSignal,
     /// The time from the stop signal to SIGKILL.

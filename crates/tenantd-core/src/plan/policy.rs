@@ -9,6 +9,7 @@ use super::alive;
 use super::model::{Policy, Readiness, RestartPolicy, RestartWhen, StopSignal, SuccessExit};
 use super::phase::PhasePolicies;
 use super::reload;
+use crate::manifest::engine::Engine;
 use crate::manifest::problem::{Problems, Span};
 use crate::manifest::raw::{App, Manifest, Ready, Restart};
 use crate::manifest::value::{ProgramExit, When};
@@ -31,6 +32,8 @@ pub(super) fn policy(manifest: &Manifest, problems: &mut Problems) -> Option<Pol
     let signal = stop.signal.as_ref()?.get_ref();
     Some(Policy {
         autostart: true,
+        // It is planned with the tenants.
+        engine: Engine::Tenantd,
         stop_signal: StopSignal {
             number: signal.number,
             name: signal.name.to_owned(),

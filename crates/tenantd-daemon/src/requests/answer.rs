@@ -178,6 +178,7 @@ impl<'a> Tenants<'a> {
             link: link(entry),
             by_hand: set::shown_of(entry),
             reached: self.seen.reached.of_tenant(&view.name),
+            engine: entry.planned().policy.engine.foreign().map(str::to_owned),
             name: view.name,
         })
     }

@@ -127,6 +127,8 @@ pub enum Request {
         tenants: Vec<TenantName>,
         /// Whether the want also holds after the supervisor's end and a reboot.
         permanent: bool,
+        /// The engine that sends it, see `engine` of the manifest.
+        engine: Option<String>,
         /// What the client may do, unless it is root.
         grants: Option<Grants>,
         /// Receives the answers, one per tenant.

@@ -66,6 +66,7 @@ pub struct TenantStatus {
     link: Option<String>,
     by_hand: Option<Vec<LimitByHand>>,
     reached: Option<Vec<ReachedLimit>>,
+    engine: Option<String>,
 }
 
 /// How often something on the host was different from the plan and was corrected, and what could not be.

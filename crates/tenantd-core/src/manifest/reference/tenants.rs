@@ -3,6 +3,7 @@
 use super::Fallback::{Derived, Required, Value};
 use super::{Fallback, Key, Kind, Table, control, keys, limits, names, network, traffic, wall};
 use crate::cgroup::Form;
+use crate::manifest::engine::ENGINES;
 use crate::manifest::limit::Measure;
 use crate::manifest::template::{ALL, OF_TENANT};
 use crate::rights::Right;
@@ -122,6 +123,10 @@ keys! {
             "The group that the program runs as.";
         "autostart", Kind::Flag, Value("true"), "false",
             "Whether the tenants start with tenantd.";
+        "engine", Kind::Choice(ENGINES), Value("\"tenantd\""), "\"pacemaker\"",
+            "What starts and stops the tenants: `\"tenantd\"`, as `autostart` and operators say; `\"pacemaker\"`, by its \
+             agent `ocf:tenantd:tenant`, see [cluster.md](cluster.md); `\"other\"`, another program. Unless it is \
+             `\"tenantd\"`, tenantd starts none of them by itself, `autostart` has no effect, and `start` is refused.";
         "limits", Kind::Table(Table::Limits), Derived("those of [app]"), "{ open_files = 65536 }",
             "Resource limits of the tenants' processes, see [app.limits].";
         "process", Kind::Table(Table::Process), Derived("those of [app]"), "{ nice = 5 }",
@@ -173,6 +178,8 @@ keys! {
             "The group that the program runs as.";
         "autostart", Kind::Flag, Derived("that of [defaults]"), "false",
             "Whether the tenant starts with tenantd.";
+        "engine", Kind::Choice(ENGINES), DEFAULTS, "\"pacemaker\"",
+            "What starts and stops the tenant, see [defaults].";
         "limits", Kind::Table(Table::Limits), Derived("those of [defaults], or of [app]"), "{ open_files = 65536 }",
             "Resource limits of the tenant's processes, see [app.limits].";
         "process", Kind::Table(Table::Process), Derived("those of [defaults], or of [app]"), "{ nice = 5 }",

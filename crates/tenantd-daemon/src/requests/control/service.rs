@@ -160,17 +160,19 @@ where
     }
 
     /// Wants these tenants up. A tenant that is waiting or failed is started at once. A permanent
-    /// want also holds after the supervisor's end and a reboot.
+    /// want also holds after the supervisor's end and a reboot. `engine` is the engine that sends the
+    /// request, which needs root: see `engine` of the manifest.
     #[zlink(more)]
     async fn start(
         &self,
         more: bool,
         tenants: Option<Names>,
         permanent: Option<bool>,
+        engine: Option<String>,
         #[zlink(connection)] conn: &mut Connection<Sock>,
     ) -> impl Stream<Item = Result<Reply<Answers>, Refusal>> + Unpin {
         let permanent = permanent.unwrap_or(false);
-        let answers = self.act(Verb::Start, tenants, permanent).await;
+        let answers = self.act((Verb::Start, engine), tenants, permanent).await;
         send_whole(more, answers, conn.write().write_half()).await
     }
 
@@ -190,7 +192,7 @@ where
         #[zlink(connection)] conn: &mut Connection<Sock>,
     ) -> impl Stream<Item = Result<Reply<Answers>, Refusal>> + Unpin {
         let permanent = permanent.unwrap_or(false);
-        let answers = self.act(Verb::Stop, tenants, permanent).await;
+        let answers = self.act((Verb::Stop, None), tenants, permanent).await;
         send_whole(more, answers, conn.write().write_half()).await
     }
 
@@ -202,7 +204,7 @@ where
         tenants: Option<Names>,
         #[zlink(connection)] conn: &mut Connection<Sock>,
     ) -> impl Stream<Item = Result<Reply<Answers>, Refusal>> + Unpin {
-        let answers = self.act(Verb::Restart, tenants, false).await;
+        let answers = self.act((Verb::Restart, None), tenants, false).await;
         send_whole(more, answers, conn.write().write_half()).await
     }
 

@@ -53,12 +53,13 @@ impl Service {
 
     pub(super) async fn act(
         &self,
-        verb: Verb,
+        (verb, engine): (Verb, Option<String>),
         tenants: Option<Names>,
         permanent: bool,
     ) -> Result<Answers, Refusal> {
         let tenants = named(tenants);
         let word = match (verb, permanent) {
+            (Verb::Start, _) if engine.is_some() => "start by an engine",
             (Verb::Start, false) => "start",
             (Verb::Start, true) => "start --permanent",
             (Verb::Stop, false) => "stop",
@@ -67,10 +68,14 @@ impl Service {
         };
         let of = tenants.clone();
         self.turn(right_to(verb), &of).await?;
+        if engine.is_some() {
+            self.queue.is_root()?;
+        }
         let request = |reply| Request::Act {
             verb,
             tenants,
             permanent,
+            engine,
             grants: None,
             reply,
         };

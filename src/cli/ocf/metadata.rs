@@ -1,0 +1,17 @@
+//! `meta-data`: the description of the agent.
+
+use std::io::Write;
+
+use super::{Code, Done, failed};
+
+/// As the Open Cluster Framework 1.1 and Pacemaker read it.
+const TEXT: &str = include_str!("metadata.xml");
+
+/// Prints the description.
+pub(super) fn print() -> Done {
+    let text = TEXT.replace("VERSION", env!("CARGO_PKG_VERSION"));
+    let printed = std::io::stdout().lock().write_all(text.as_bytes());
+    printed
+        .map(|()| Code::Success)
+        .map_err(|error| failed(&error))
+}
