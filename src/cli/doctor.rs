@@ -21,6 +21,7 @@ pub(super) fn doctor(what: &Doctor) -> anyhow::Result<End> {
     let tenants = usize::try_from(load.tenants).unwrap_or(usize::MAX);
     let mut findings = doctor::examine(tenants, HostAccess::ReadOnly);
     findings.extend(doctor::settings(&load));
+    findings.push(doctor::pressure());
     findings.extend(doctor::filters());
     findings.extend(doctor::link_programs());
     findings.extend(uplinks);

@@ -8,6 +8,8 @@ use std::time::{Duration, Instant};
 
 use super::logs::FOLDER;
 use super::plain::plain;
+use jiff::Timestamp;
+
 use tenantd_api::wire::LogPlace;
 use tenantd_core::name::{AppName, TenantName};
 
@@ -46,9 +48,41 @@ pub(super) fn last_lines(
     lines.iter().map(|line| printable(line)).collect()
 }
 
-/// See journalctl(1). A journal that cannot be read has no lines.
+/// At most this many last lines of the launch that failed at a time, if the tenant was started again since. Under the
+/// same conditions.
+pub(super) fn last_lines_before(
+    app: &AppName,
+    tenant: &TenantName,
+    place: LogPlace,
+    (most, time): (usize, Timestamp),
+) -> Vec<String> {
+    let lines = match place {
+        LogPlace::Journal => journal(app, tenant, most, Some(time)),
+        LogPlace::Files => {
+            let path = Path::new(FOLDER).join(app.as_str());
+            let text = end_of(&path.join(format!("{tenant}.log"))).unwrap_or_default();
+            last_of(&before_last_launch(&text), most)
+        }
+    };
+    lines.iter().map(|line| printable(line)).collect()
+}
+
 fn in_journal(app: &AppName, tenant: &TenantName, most: usize) -> Vec<String> {
+    journal(app, tenant, most, None)
+}
+
+/// See journalctl(1). A journal that cannot be read has no lines. What a program wrote last may be logged a moment
+/// after its end.
+fn journal(
+    app: &AppName,
+    tenant: &TenantName,
+    most: usize,
+    until: Option<Timestamp>,
+) -> Vec<String> {
+    let until = until.map(|time| time.as_millisecond() + 50);
+    let until = until.map(|ms| format!("--until=@{}.{:03}", ms / 1000, ms % 1000));
     let output = Command::new("journalctl")
+        .args(until)
         .arg(format!("TENANTD_APP={app}"))
         .arg(format!("TENANTD_TENANT={tenant}"))
         .arg("TENANTD_STREAM=stderr")
@@ -133,6 +167,24 @@ fn of_last_launch(log: &str, most: usize) -> Vec<String> {
     }
 }
 
+/// The lines of the launch before the last one.
+fn before_last_launch(log: &str) -> Vec<&str> {
+    let lines = log.lines().filter_map(|line| line.split_once(' '));
+    let lines: Vec<&str> = lines.map(|(_time, rest)| rest).collect();
+    let is_mark = |rest: &&str| rest.strip_prefix("tenantd ").is_some_and(is_start);
+    let Some(end) = lines.iter().rposition(is_mark) else {
+        return Vec::new();
+    };
+    let begun = lines[..end].iter().rposition(is_mark).unwrap_or_default();
+    lines[begun..end].to_vec()
+}
+
+/// The last lines of standard error of these.
+fn last_of(lines: &[&str], most: usize) -> Vec<String> {
+    let lines = lines.iter().filter_map(|rest| rest.strip_prefix("stderr "));
+    last(lines.filter(|line| !line.trim().is_empty()), most)
+}
+
 fn end_of(path: &PathBuf) -> io::Result<String> {
     let mut file = File::open(path)?;
     let length = file.metadata()?.len();
@@ -181,6 +233,13 @@ mod tests {
         // The last launch wrote nothing.
         assert_eq!(of_last_launch(&format!("{first}{started}"), 10), ["b"]);
         assert_eq!(of_last_launch("t stdout x\n", 10), [""; 0]);
+        let before = |log: &str| last_of(&before_last_launch(log), 5);
+        assert_eq!(before(&second), ["a", "b"]);
+        assert_eq!(
+            before(&format!("{second}{started}t stderr f\n")),
+            ["c", "d", "e"]
+        );
+        assert_eq!(before("t stderr x\n"), [""; 0]);
     }
 
     #[test]

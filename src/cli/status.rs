@@ -1,5 +1,6 @@
 //! `status`: a table for people, JSON for programs, and an exit code for both.
 
+mod failed;
 mod host;
 mod json;
 mod limits;
@@ -16,7 +17,7 @@ use rustix::termios::tcgetwinsize;
 
 use self::table::{Known, Lines, is_given_up};
 use self::view::View;
-use super::last_line::last_lines;
+use super::last_line::{last_lines, last_lines_before};
 use super::{End, learned, outcome, select};
 use tenantd_api::client::ClientError;
 use tenantd_api::client::pattern::Pattern;
@@ -90,14 +91,32 @@ pub(super) fn show(
     let known = Known {
         last_lines,
         missing: missing(&shown),
+        alone: match shown.tenants.as_slice() {
+            [one] if !view.leaves_out() => Some(said_before(status, one)),
+            _ => None,
+        },
         bounds: match shown.tenants.as_slice() {
-            [one] => limits::of(one).map(|it| (one.name.clone(), it)),
+            [one] if !view.leaves_out() => limits::of(one).map(|it| (one.name.clone(), it)),
             _ => None,
         }
         .into_iter()
         .collect(),
     };
     write(out, status, view, now, width(), known)
+}
+
+/// What the program of a tenant wrote last to its standard error before it failed, if it runs again.
+fn said_before(status: &AppStatus, tenant: &TenantStatus) -> Vec<String> {
+    let time = tenant.last_failure.as_ref().and_then(|it| it.time);
+    match time.filter(|_| failed::is_over(tenant)) {
+        Some(time) => last_lines_before(
+            &status.app,
+            &tenant.name,
+            status.logs,
+            (LAST_LINES_OF_ONE, time),
+        ),
+        None => Vec::new(),
+    }
 }
 
 /// What `learn` saw the programs of tenants write to that were given up for another reason than one that

@@ -24,6 +24,7 @@ mod deputy;
 mod exec;
 mod frozen;
 mod killed;
+mod last_failure;
 mod network;
 mod offline;
 mod phase;
@@ -44,12 +45,13 @@ pub use deputy::{CommandEnd, Deputy, LOG_LINES_MAX, Streams};
 pub use exec::{ExecLimit, ExecTarget};
 pub use frozen::Frozen;
 pub use killed::{Killed, NamedProcess};
+pub use last_failure::LastFailure;
 pub use network::NetworkState;
 pub use offline::Offline;
 pub use phase::Phase;
 pub use privileges::ExecPrivileges;
 pub use program::Program;
-pub use reached::ReachedLimit;
+pub use reached::{ReachedLimit, Starved};
 pub use refused::RefusedWrite;
 pub use repaired::Repaired;
 pub use residue::{Residue, ResidueFate, ResidueKind, ResidueList};
@@ -162,28 +164,22 @@ pub struct TenantStatus {
     /// What prevents the running program from writing to the host's files: `landlock` with its version, `mount watch`
     /// (the supervisor makes each new mount of the host read-only, a moment later) or `host writable` (nothing does).
     /// Null while none runs, and if that is unknown, as for a program that an earlier version started.
-    #[serde(default)]
     pub lid: Option<String>,
     /// Writes to the host's files that were refused, as the tenant's log says, since its program was started last.
     #[serde(default)]
     pub refused: Vec<RefusedWrite>,
     /// Why the user of its program cannot write to its data, and what to do about it.
-    #[serde(default)]
     pub misfit: Option<String>,
     /// How the program ended, if it ended by itself and is not restarted; else null.
-    #[serde(default)]
     pub exit: Option<watch::ProgramExit>,
     /// What was killed at the end of its last launch, after its grace; null if that ended by itself.
-    #[serde(default)]
     pub killed: Option<Killed>,
     /// How the main process is known, if it is not the first one, and `pid` is its number: `notified` (by
     /// `MAINPID`, see sd_notify(3)), `pid file`, `guessed`, or `oldest` if it is not known: then `pid` is the
     /// oldest process.
-    #[serde(default)]
     pub main: Option<String>,
     /// What the program says of itself (`STATUS`, see sd_notify(3)), at most 200 characters, with those
     /// escaped that are not safe on a terminal.
-    #[serde(default)]
     pub status_text: Option<String>,
     /// True while the program reloads its configuration (`RELOADING` until `READY`, see sd_notify(3)), else null.
     #[serde(default)]
@@ -209,6 +205,10 @@ pub struct TenantStatus {
     /// The name of its link on the host, which counts its bytes and packets; null as `cgroup`.
     #[serde(default)]
     pub link: Option<String>,
+    /// Its last failure and its strikes; null without any.
+    pub last_failure: Option<LastFailure>,
+    /// What it waited for; null if it did not, as far as the kernel notified of that.
+    pub starved: Option<Starved>,
     /// The limits that were set by hand, with `tenantd set`.
     #[serde(default)]
     pub by_hand: Vec<LimitByHand>,

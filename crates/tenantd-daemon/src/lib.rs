@@ -244,6 +244,7 @@ impl Daemon {
                         refusals: &self.refusals,
                         reached: &self.reached,
                         drifts: &self.drifts,
+                        transitions: &self.transitions,
                     },
                 },
             ),

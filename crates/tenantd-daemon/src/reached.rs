@@ -4,7 +4,11 @@
 //! after a notification, and when a program has ended, so that its end has that reason. A tenant that keeps reaching a
 //! limit is looked at once a second at most; without that there is no timer.
 //!
+//! Which tenant waits for what others use is a part of it, see [`pressure`](self::pressure).
+//!
 //! They are not recorded: the next supervisor counts what happens from then on.
+
+mod pressure;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::io;
@@ -13,14 +17,15 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep_until};
 
-use tenantd_api::wire::ReachedLimit;
 use tenantd_api::wire::watch::ProgramExit;
+use tenantd_api::wire::{ReachedLimit, Starved};
 use tenantd_core::cgroup::{GroupKey, GroupLimits, shown};
 use tenantd_core::name::TenantName;
 use tenantd_core::supervisor::view::StateWord;
 use tenantd_core::supervisor::{Cause, Find, Transition};
 use tenantd_host::cgroup::{LimitWatch, reached};
 
+use self::pressure::Pressure;
 use crate::executor::inventory::{Entry, Inventory};
 use crate::history;
 use crate::input::Input;
@@ -37,6 +42,7 @@ pub(crate) struct Reached {
     /// When to look at tenants again, in this order.
     rests: VecDeque<(Instant, TenantName)>,
     changed: VecDeque<TenantName>,
+    pressure: Pressure,
 }
 
 /// The limits that one tenant has reached.
@@ -61,6 +67,7 @@ impl Reached {
             of: BTreeMap::new(),
             rests: VecDeque::new(),
             changed: VecDeque::new(),
+            pressure: Pressure::new(),
         }
     }
 
@@ -75,6 +82,11 @@ impl Reached {
             text: of.texts.get(limit).cloned().unwrap_or_default(),
         });
         reached.collect()
+    }
+
+    /// What a tenant waited for.
+    pub(crate) fn starved(&self, tenant: &TenantName) -> Option<Starved> {
+        self.pressure.of_tenant(tenant).cloned()
     }
 
     /// What may have ended the last program of a tenant.
@@ -99,6 +111,10 @@ impl Reached {
         };
         tokio::select! {
             tenants = notified => tenants.inspect(|tenants| self.rest(tenants)),
+            starved = self.pressure.next() => {
+                self.changed.extend(starved);
+                Ok(Vec::new())
+            }
             () = rested => Ok(self.rests.pop_front().into_iter().map(|(_, tenant)| tenant).collect()),
         }
     }
@@ -125,6 +141,7 @@ impl Reached {
                 return self.refused(&error);
             }
         };
+        self.pressure.look(inventory);
         for tenant in tenants {
             if self.rests.iter().all(|(_, resting)| *resting != tenant) {
                 // First, so that nothing is missed between both.
@@ -148,7 +165,10 @@ impl Reached {
                 self.begin(tenant, inventory);
             }
             StateWord::Up if is_found => self.begin(tenant, inventory),
-            StateWord::Down if transition.from != transition.to => drop(self.of.remove(tenant)),
+            StateWord::Down if transition.from != transition.to => {
+                self.pressure.forget(tenant);
+                self.of.remove(tenant);
+            }
             _ => {}
         }
         if ProgramExit::of(&transition.cause).is_some() {
@@ -175,6 +195,7 @@ impl Reached {
         let Some((cgroup, limits)) = inventory.get(tenant).and_then(place) else {
             return;
         };
+        self.pressure.begin(cgroup);
         if self.watch.is_none() && !self.is_refused {
             match LimitWatch::new() {
                 Ok(watch) => self.watch = Some(watch),
@@ -233,6 +254,7 @@ impl Reached {
     /// Forgets a tenant that was removed from the manifest.
     pub(crate) fn on_removed(&mut self, tenant: &TenantName) {
         self.of.remove(tenant);
+        self.pressure.forget(tenant);
         self.rests.retain(|(_, resting)| resting != tenant);
     }
 

@@ -8,6 +8,7 @@ pub(crate) mod answer;
 mod app_reload;
 pub mod control;
 mod engine;
+mod failed;
 mod freeze;
 mod offline;
 pub mod programs;

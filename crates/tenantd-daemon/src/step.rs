@@ -23,7 +23,8 @@ impl Daemon {
             let inventory = self.executor.inventory();
             self.reached.on_transition(transition, inventory);
             let view = self.supervisor.tenant(&transition.tenant);
-            self.transitions.publish(transition, view.as_ref());
+            let reached = self.reached.reason(&transition.tenant);
+            self.transitions.publish(transition, view.as_ref(), reached);
             self.executor.on_transition(transition);
             let inventory = self.executor.inventory();
             self.targets.on_transition(transition, inventory);
@@ -57,6 +58,7 @@ impl Daemon {
                 refusals: &self.refusals,
                 reached: &self.reached,
                 drifts: &self.drifts,
+                transitions: &self.transitions,
             },
         };
         (&mut self.subscriptions, tenants)
@@ -74,7 +76,7 @@ impl Daemon {
     fn remove_tenant(&mut self, tenant: &TenantName) {
         self.wants.on_removed(tenant);
         self.state_file.on_removed(tenant);
-        self.transitions.on_removed();
+        self.transitions.on_removed(tenant);
         self.drifts.on_removed(tenant);
         self.reached.on_removed(tenant);
         self.subscriptions.publish_removed(tenant);

@@ -3,12 +3,15 @@
 
 pub(crate) mod state_counts;
 
+use std::collections::BTreeMap;
 use std::time::Duration;
+
+use jiff::Timestamp;
 
 use tenantd_core::name::TenantName;
 use tenantd_core::plan::phase::Phase;
 use tenantd_core::supervisor::event::Event;
-use tenantd_core::supervisor::view::{StateWord, View};
+use tenantd_core::supervisor::view::{StateWord, View, Why};
 use tenantd_core::supervisor::{Cause, Find, Supervisor, Transition};
 
 use crate::clock;
@@ -18,6 +21,8 @@ use crate::transitions::state_counts::StateCounts;
 #[derive(Default)]
 pub(super) struct Transitions {
     state_counts: StateCounts,
+    /// The last failure of each tenant that had one: when, and why.
+    failures: BTreeMap<TenantName, (Timestamp, String)>,
 }
 
 impl Transitions {
@@ -38,14 +43,33 @@ impl Transitions {
         Some(tenant.clone())
     }
 
-    /// Logs and counts a transition. `view` is the tenant after it.
-    pub(super) fn publish(&mut self, transition: &Transition, view: Option<&View>) {
+    /// Logs and counts a transition. `view` is the tenant after it, and `reached` which limits it had reached.
+    pub(super) fn publish(
+        &mut self,
+        transition: &Transition,
+        view: Option<&View>,
+        reached: Option<&str>,
+    ) {
         log(transition, view);
         self.state_counts.note(transition);
+        let why = view.and_then(|view| view.why.as_ref());
+        let Some(why) = why.filter(|_| is_failure(&transition.cause)) else {
+            return;
+        };
+        let reached = reached.filter(|_| matches!(why, Why::Exit(_)));
+        let why = reached.map_or_else(|| why.to_string(), |reached| format!("{why}; {reached}"));
+        let failure = (clock::date(clock::now()), why);
+        self.failures.insert(transition.tenant.clone(), failure);
+    }
+
+    /// The last failure of a tenant: when, and why.
+    pub(super) fn failure_of(&self, tenant: &TenantName) -> Option<&(Timestamp, String)> {
+        self.failures.get(tenant)
     }
 
     /// Stops counting a tenant that was removed and released.
-    pub(super) fn on_removed(&mut self) {
+    pub(super) fn on_removed(&mut self, tenant: &TenantName) {
+        self.failures.remove(tenant);
         self.state_counts.end();
     }
 
@@ -53,6 +77,14 @@ impl Transitions {
     pub(super) fn state_counts(&self) -> &StateCounts {
         &self.state_counts
     }
+}
+
+/// Whether this is the end of a program that was not requested, or a failed stage.
+fn is_failure(cause: &Cause) -> bool {
+    matches!(
+        cause,
+        Cause::Failed(_) | Cause::GivenUp(_) | Cause::Exited(_) | Cause::Found(Find::Died(_))
+    )
 }
 
 /// Logs a transition.

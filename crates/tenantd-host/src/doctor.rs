@@ -36,7 +36,7 @@ pub use mtu::mtu;
 pub use names::names;
 pub use private::private;
 pub use room::too_many;
-pub use settings::{Load, link_programs, network, settings};
+pub use settings::{Load, link_programs, network, pressure, settings};
 pub use sockets::sockets;
 pub use tables::tables;
 pub use total::total;

@@ -3,8 +3,12 @@
 use std::io::{self, Write};
 use std::path::Path;
 
+use jiff::Timestamp;
+
+use super::table::length;
 use crate::cli::set::in_words;
 use crate::cli::usage::units::bytes;
+use crate::cli::wrap::wrapped;
 use tenantd_api::wire::{StateWord, TenantStatus};
 use tenantd_host::cgroup::{Bounds, bounds};
 
@@ -22,6 +26,20 @@ pub(super) fn reached(out: &mut (impl Write + ?Sized), tenant: &TenantStatus) ->
         writeln!(out, "  REACHED {}", reached.text)?;
     }
     Ok(())
+}
+
+/// Writes what a tenant waited for, and who used it.
+pub(super) fn starved(
+    out: &mut (impl Write + ?Sized),
+    tenant: &TenantStatus,
+    now: Timestamp,
+) -> io::Result<()> {
+    let Some(starved) = &tenant.starved else {
+        return Ok(());
+    };
+    let time = starved.time.parse().unwrap_or(now);
+    let line = format!("  STARVED {} ago: {}", length(time, now), starved.text);
+    writeln!(out, "{}", wrapped(&line, &io::stdout()))
 }
 
 /// Writes which limits of a tenant were set by hand.
@@ -59,7 +77,28 @@ pub(super) fn below(
             writeln!(out, "  {word} {}", said.join("; "))?;
         }
     }
+    waited(out, found)?;
     uncounted(out, found)
+}
+
+/// Says what the processes waited for in the last minute, if they did for at least a hundredth of it.
+fn waited(out: &mut (impl Write + ?Sized), found: &Bounds) -> io::Result<()> {
+    let pressure = found.pressure.iter();
+    let felt = pressure.filter(|(_, it)| it.some.avg10.0.max(it.some.avg60.0) >= 100);
+    let said: Vec<String> = felt
+        .map(|(resource, it)| {
+            let percent = |it: u32| format!("{}.{:02} %", it / 100, it % 100);
+            let (ten, sixty) = (percent(it.some.avg10.0), percent(it.some.avg60.0));
+            format!("waits for {resource} {ten} of 10 s, {sixty} of a minute")
+        })
+        .collect();
+    match said.is_empty() {
+        true => Ok(()),
+        false => {
+            let line = format!("  PRESSURE {}", said.join("; "));
+            writeln!(out, "{}", wrapped(&line, &io::stdout()))
+        }
+    }
 }
 
 /// Says once for each reason what is not counted. The processor time needs no controller.
@@ -76,7 +115,8 @@ fn uncounted(out: &mut (impl Write + ?Sized), found: &Bounds) -> io::Result<()> 
     for reason in reasons {
         let names = all.iter().filter(|one| plain(one) == reason);
         let names: Vec<&str> = names.map(|(name, _)| *name).collect();
-        writeln!(out, "  NOT COUNTED {}: {reason}", names.join(", "))?;
+        let line = format!("  NOT COUNTED {}: {reason}", names.join(", "));
+        writeln!(out, "{}", wrapped(&line, &io::stdout()))?;
     }
     Ok(())
 }

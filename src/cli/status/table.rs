@@ -7,7 +7,7 @@ use anstyle::{AnsiColor, Style};
 use comfy_table::{CellAlignment, ContentArrangement, Row, Table};
 use jiff::Timestamp;
 
-use super::{host, limits, program};
+use super::{failed, host, limits, program};
 use crate::cli::typed;
 use tenantd_api::wire::{AppStatus, LogPlace, Program, StateWord, TenantStatus, Tracking};
 use tenantd_core::name::TenantName;
@@ -44,6 +44,8 @@ pub(in crate::cli) struct Known {
     pub(in crate::cli) last_lines: BTreeMap<TenantName, Vec<String>>,
     /// The folders that `learn` saw the program write to, and that the tenant does not have for itself.
     pub(in crate::cli) missing: BTreeMap<TenantName, Vec<String>>,
+    /// For a tenant that is shown alone: the last lines of standard error of the program that failed before.
+    pub(in crate::cli) alone: Option<Vec<String>>,
     /// What they use and are limited to, or why that cannot be read.
     pub(in crate::cli) bounds: BTreeMap<TenantName, Result<Bounds, String>>,
 }
@@ -90,7 +92,7 @@ pub(in crate::cli) fn write(
             if matches!(below, Lines::All(_)) {
                 write_killed(out, status, tenant, now)?;
             }
-            write_rest(out, status, tenant, below)?;
+            write_rest(out, status, tenant, (below, now))?;
             write_misfit(out, tenant)?;
             continue;
         }
@@ -112,7 +114,7 @@ pub(in crate::cli) fn write(
         if failed <= FEW && (is_given_up(tenant) || tenant.state == StateWord::Exited) {
             write_next(out, status, tenant, known.missing.get(&tenant.name))?;
         }
-        write_rest(out, status, tenant, below)?;
+        write_rest(out, status, tenant, (below, now))?;
     }
     Ok(())
 }
@@ -122,13 +124,17 @@ fn write_rest(
     out: &mut (impl Write + ?Sized),
     status: &AppStatus,
     tenant: &TenantStatus,
-    below: &Lines,
+    (below, now): (&Lines, Timestamp),
 ) -> io::Result<()> {
     let Lines::All(known) = below else {
         return Ok(());
     };
     program::below(out, tenant)?;
     host::below(out, status, tenant)?;
+    if let Some(said) = known.alone.as_ref() {
+        failed::below(out, (status, tenant), now, said)?;
+    }
+    limits::starved(out, tenant, now)?;
     limits::by_hand(out, tenant)?;
     limits::reached(out, tenant)?;
     match known.bounds.get(&tenant.name) {

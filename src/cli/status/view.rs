@@ -34,6 +34,11 @@ pub(in crate::cli) struct View {
 }
 
 impl View {
+    /// Whether tenants are left out, so that one that is left was not named.
+    pub(in crate::cli) fn leaves_out(&self) -> bool {
+        self.failed || !self.states.is_empty()
+    }
+
     /// The status of the tenants that are shown.
     pub(in crate::cli) fn of(&self, status: &AppStatus) -> AppStatus {
         let is_shown = |tenant: &&TenantStatus| {

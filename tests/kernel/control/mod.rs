@@ -86,6 +86,8 @@ fn status(app: &AppName, tenants: &[TenantName]) -> AppStatus {
         network: NetworkState::default(),
         cgroup: Some("/sys/fs/cgroup/tenantd/wiki/acme".to_owned()),
         link: Some("td0123456789ab".to_owned()),
+        last_failure: None,
+        starved: None,
         by_hand: Vec::new(),
         reached: Vec::new(),
         engine: Some("pacemaker".to_owned()),

@@ -161,6 +161,24 @@ ended_by_the_oom_killer() {
     saw "$(journalctl -q -o cat -u $UNIT | grep 'OOM killer' | tail -1)"
 }
 
+# Without pressure stall information there is nothing to tell, and `doctor` says so.
+starved() {
+    tenantd doctor | tee /run/said || true
+    if ! [ -e /proc/pressure/cpu ]; then
+        holds "$(cat /run/said)" "^pressure: weak: "
+        return
+    fi
+    holds "$(cat /run/said)" "^pressure: good: "
+    tenantd set --app $APP acme cpu.quota=unlimited
+    order acme 'for i in 1 2 3 4 5 6; do timeout 20 sh -c "while :; do :; done" & done; wait'
+    order bolt 'timeout 20 sh -c "while :; do :; done"'
+    wait_for eval "tenantd status --app $APP --json | jq -e '.tenants[] | select(.starved.resource == \"cpu\")'"
+    tenantd status --app $APP | tee /run/said || true
+    holds "$(cat /run/said)" "STARVED .* wait for a processor .* acme uses most|STARVED .* it uses most itself"
+    tenantd set --app $APP acme --reset
+    saw "$(grep STARVED /run/said)"
+}
+
 # 24 MiB that the shell holds in a variable. There may be no swap: then little is taken.
 hibernated() {
     # Its shell may have ended when it could not fork.
@@ -188,6 +206,7 @@ check "limits are kept by the next supervisor" kept_by_the_next_supervisor
 check "a supervisor that is killed is started again, and sets the limits" killed_and_started_again
 check "a tenant cannot make more processes than its limit" no_more_processes
 check "a tenant gets no more processor time than its quota" throttled
+check "the tenant that waits and the one that uses most are told" starved
 check "the OOM killer is the reason of an end" ended_by_the_oom_killer
 check "a tenant hibernates, and stays so under the next supervisor" hibernated
 done_here

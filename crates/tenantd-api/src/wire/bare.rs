@@ -42,6 +42,8 @@ impl TenantStatus {
             network: super::NetworkState::default(),
             cgroup: None,
             link: None,
+            last_failure: None,
+            starved: None,
             by_hand: Vec::new(),
             reached: Vec::new(),
             engine: None,

@@ -23,6 +23,17 @@ pub struct FailureCount {
     pub times: VecDeque<Moment>,
 }
 
+/// The strikes of a tenant that count now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Strikes {
+    /// How many.
+    pub count: u32,
+    /// With how many the tenant becomes failed; 0 means never.
+    pub most: u32,
+    /// When the oldest one counts no longer.
+    pub until: Moment,
+}
+
 /// The consequence of a strike.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Verdict {
@@ -65,6 +76,23 @@ impl FailureCount {
             }
         }
         Verdict::Delay(delay(policy, self.count))
+    }
+}
+
+impl FailureCount {
+    /// Those within the window, if there are any.
+    pub(super) fn within(&self, now: Moment, policy: &RestartPolicy) -> Option<Strikes> {
+        let mut counted = self
+            .times
+            .iter()
+            .filter(|time| now.since(**time) <= policy.window);
+        let oldest = *counted.next()?;
+        let others = u32::try_from(counted.count()).unwrap_or(STRIKES_MAX);
+        Some(Strikes {
+            count: others.saturating_add(1),
+            most: policy.strikes,
+            until: oldest + policy.window,
+        })
     }
 }
 
@@ -127,6 +155,28 @@ mod tests {
             ..policy(0)
         };
         assert_eq!(delay(&none, 5), Duration::ZERO);
+    }
+
+    #[test]
+    fn those_within_the_window_are_counted() {
+        let mut strikes = FailureCount::default();
+        let policy = policy(3);
+        assert_eq!(strikes.within(at(0), &policy), None);
+        for second in [10, 70] {
+            strikes.count_failure(at(second), Duration::ZERO, &policy);
+        }
+        let found = |now| strikes.within(at(now), &policy);
+        let window = policy.window.as_secs();
+        let is = |count, until| {
+            Some(Strikes {
+                count,
+                most: 3,
+                until: at(until),
+            })
+        };
+        assert_eq!(found(70), is(2, 10 + window));
+        assert_eq!(found(11 + window), is(1, 70 + window));
+        assert_eq!(found(71 + window), None);
     }
 
     #[test]

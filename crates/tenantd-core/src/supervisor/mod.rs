@@ -73,7 +73,7 @@ use tenant::{Ends, Tenant, TransitionContext};
 use time::Moment;
 use view::{View, Want};
 
-pub use backoff::STRIKES_MAX;
+pub use backoff::{STRIKES_MAX, Strikes};
 pub use budget::Limits;
 pub use step::{Cause, Find, Step, TimeLimit, Transition};
 pub use tenant::{KILL_LIMIT, LIMIT_TIMES, STUCK_DELAY, STUCK_TRIES};
@@ -171,6 +171,13 @@ impl Supervisor {
     pub fn exit_of(&self, name: &TenantName) -> Option<Exit> {
         let index = self.names.get(name)?;
         self.tenants.get(index)?.tenant.exit()
+    }
+
+    /// The strikes of a tenant that count now, if there are any.
+    #[must_use]
+    pub fn strikes_of(&self, name: &TenantName, now: Moment) -> Option<Strikes> {
+        let index = self.names.get(name)?;
+        self.tenants.get(index)?.tenant.strikes(now)
     }
 
     /// The names of all tenants, in the order in which they were planned.

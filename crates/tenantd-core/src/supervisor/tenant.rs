@@ -66,7 +66,7 @@ use crate::plan::phase::Phase;
 use crate::stage::Failure;
 
 use super::action::Action;
-use super::backoff::FailureCount;
+use super::backoff::{FailureCount, Strikes};
 use super::checkpoint::Resources;
 use super::event::{Exit, LaunchId};
 use super::forced::ForcedKill;
@@ -194,6 +194,10 @@ impl Tenant {
     /// What is wanted of it, apart from a shutdown of the supervisor.
     pub(super) fn want(&self) -> Want {
         self.want_before_end.unwrap_or(self.want)
+    }
+
+    pub(super) fn strikes(&self, now: Moment) -> Option<Strikes> {
+        self.strikes.within(now, &self.policy.restart)
     }
 
     pub(super) fn view(&self) -> View {

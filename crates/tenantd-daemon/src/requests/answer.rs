@@ -6,8 +6,7 @@ use tenantd_api::wire::watch::ProgramExit;
 use tenantd_api::wire::{self, AppStatus, ExecLimit, ExecTarget, LogPlace, TenantStatus, Tracking};
 use tenantd_core::name::TenantName;
 use tenantd_core::plan::model::{LaunchPlan, Limits};
-use tenantd_core::plan::notify;
-use tenantd_core::plan::phase::Phase;
+use tenantd_core::plan::{notify, phase::Phase};
 use tenantd_core::supervisor::forced::ForcedKill;
 use tenantd_core::supervisor::offline::Offline;
 use tenantd_core::supervisor::view::{StateWord, Unapplied, Want, Why};
@@ -25,7 +24,6 @@ use crate::reached::Reached;
 use crate::refusals::Refusals;
 use crate::reload::Reloads;
 use crate::requests::queue::{AskedExec, NoExecTarget, Unknown};
-use crate::requests::set;
 use crate::targets::Targets;
 use crate::wants::Wants;
 
@@ -46,6 +44,7 @@ pub(crate) struct Seen<'a> {
     pub(crate) refusals: &'a Refusals,
     pub(crate) reached: &'a Reached,
     pub(crate) drifts: &'a Drifts,
+    pub(crate) transitions: &'a crate::transitions::Transitions,
 }
 
 impl<'a> Tenants<'a> {
@@ -129,7 +128,6 @@ impl<'a> Tenants<'a> {
         let main = running.and_then(Running::found_main);
         let first = running.and_then(|run| run.process.as_ref());
         let process = main.map(|(main, _)| main).or(first);
-        let phase = wire::Phase::of(view.state);
         // The command before it is not the program.
         let process = process.filter(|_| running.is_some_and(|run| run.phase == Phase::Main));
         let pid = process.and_then(|process| u32::try_from(process.pid).ok());
@@ -149,7 +147,7 @@ impl<'a> Tenants<'a> {
                 Some(_) => wire::StateWord::Stuck,
                 None => view.state.into(),
             },
-            phase,
+            phase: wire::Phase::of(view.state),
             restarts: view.restarts,
             since: clock::date(view.since),
             ready: view.ready,
@@ -176,7 +174,9 @@ impl<'a> Tenants<'a> {
             network: self.seen.drifts.of_tenant(&view.name),
             cgroup: cgroup(entry),
             link: link(entry),
-            by_hand: set::shown_of(entry),
+            last_failure: super::failed::of(self, tenant),
+            starved: self.seen.reached.starved(&view.name),
+            by_hand: super::set::shown_of(entry),
             reached: self.seen.reached.of_tenant(&view.name),
             engine: entry.planned().policy.engine.foreign().map(str::to_owned),
             name: view.name,

@@ -11,6 +11,7 @@ use serde::Serialize;
 
 use super::differences::{Difference, differences};
 use super::limits::{controllers, why_lacking};
+use super::pressure::{Pressure, pressure};
 use super::{mounted, own_cgroup};
 use crate::counters::{CgroupCounters, of_cgroup};
 use tenantd_core::cgroup::{GroupKey, GroupLimits, GroupValue, Named, shown};
@@ -29,6 +30,8 @@ pub struct Bounds {
     pub throttled: Option<u64>,
     /// How often a process or thread could not be made, because of `pids.max`.
     pub pids_refused: Option<u64>,
+    /// What its processes waited for, by resource. Empty if the kernel does not measure it.
+    pub pressure: BTreeMap<&'static str, Pressure>,
     /// Each limit that is set, by its key, in the notation of the manifest.
     pub limits: BTreeMap<String, String>,
     /// Why something is not counted, by the controller that would.
@@ -56,6 +59,7 @@ pub fn bounds(cgroup: &Path) -> io::Result<Option<Bounds>> {
         counters,
         throttled: counted(cgroup, "cpu.stat", "nr_throttled")?,
         pids_refused: counted(cgroup, "pids.events", "max")?,
+        pressure: pressure(cgroup)?,
         limits: set.iter().map(in_words).collect(),
         uncounted: COUNTING.into_iter().filter(lacks).map(why).collect(),
     }))

@@ -4,6 +4,7 @@
 
 mod link_programs;
 mod network;
+mod pressure;
 
 use std::fs;
 use std::path::Path;
@@ -13,6 +14,7 @@ use tenantd_core::plan::model::{LinkPlan, Mode, Plan};
 use tenantd_core::plan::traffic::Outbound;
 
 pub use link_programs::link_programs;
+pub use pressure::pressure;
 
 /// What all applications of the host need together.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]

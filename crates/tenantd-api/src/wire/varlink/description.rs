@@ -2,7 +2,7 @@
 //! interface description. They have no other use.
 #![allow(dead_code, missing_docs, reason = "only their descriptions are used")]
 
-use super::super::{LimitByHand, LogPlace, Offline, ReachedLimit, RefusedWrite, Tracking};
+use super::super::{LimitByHand, LogPlace, Offline, ReachedLimit, RefusedWrite, Starved, Tracking};
 use super::{AnswerWord, CustomType, Phase, Program, StateWord, Type, Want};
 use crate::wire::watch::ProgramExit;
 
@@ -64,6 +64,8 @@ pub struct TenantStatus {
     network: Option<NetworkState>,
     cgroup: Option<String>,
     link: Option<String>,
+    last_failure: Option<LastFailure>,
+    starved: Option<Starved>,
     by_hand: Option<Vec<LimitByHand>>,
     reached: Option<Vec<ReachedLimit>>,
     engine: Option<String>,
@@ -113,6 +115,17 @@ pub struct Frozen {
     reclaimed: Option<u64>,
     cut: Option<bool>,
     refused: Option<String>,
+}
+
+/// The last failure of a tenant: when (RFC 3339, UTC) and why, which is null if an earlier supervisor saw it; how many
+/// strikes count now, with how many it becomes failed (0: never), and when the oldest one counts no longer.
+#[derive(CustomType)]
+pub struct LastFailure {
+    time: Option<String>,
+    reason: Option<String>,
+    strikes: u32,
+    strikes_max: u32,
+    until: Option<String>,
 }
 
 /// Processes that were killed after a grace: when (RFC 3339, UTC), the grace (null if there was no

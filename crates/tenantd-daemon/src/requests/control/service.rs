@@ -27,8 +27,8 @@ use crate::requests::queue::{Request, RequestQueue};
 use tenantd_api::wire::Offline as Running;
 use tenantd_api::wire::asked::{RequestEvent, RequestOutcome};
 use tenantd_api::wire::varlink::description::{
-    Failure, FieldChange, FileDiff, KeyChange, Killed, NamedProcess, NetworkState, TenantChange,
-    Unlaunchable,
+    Failure, FieldChange, FileDiff, KeyChange, Killed, LastFailure, NamedProcess, NetworkState,
+    TenantChange, Unlaunchable,
 };
 use tenantd_api::wire::varlink::{
     AnswerWord, Answered, Answers, AppReloadedList, Described, FrozenList, ManifestPath, Refusal,
@@ -38,7 +38,7 @@ use tenantd_api::wire::watch::{EndReason, EventKind, ProgramExit, Snapshot, Tena
 use tenantd_api::wire::{
     AppReloaded, AppStatus, Deputy, ExecLimit, ExecPrivileges, ExecTarget, Frozen, LimitByHand,
     LimitsSet, LogPlace, Program, Repaired, Residue, ResidueFate, ResidueKind, ResidueList,
-    Signalled, StateWord, TenantStatus, Tracking, Upgraded, Upgrading, Verb, Want,
+    Signalled, Starved, StateWord, TenantStatus, Tracking, Upgraded, Upgrading, Verb, Want,
 };
 use tenantd_core::name::{AppName, TenantName};
 use tenantd_core::plan::diff::Changes;
@@ -109,7 +109,7 @@ impl Service {
         NetworkState,
         FieldChange, KeyChange, TenantChange, FileDiff, Unlaunchable, Residue, ResidueKind, ResidueFate,
         Snapshot, TenantEvent, RequestEvent, RequestOutcome, EventKind, ProgramExit, EndReason, ExecLimit, ExecPrivileges,
-        Killed, NamedProcess, Signalled, Frozen, LimitByHand, AppReloaded, Repaired, Running,
+        Killed, LastFailure, NamedProcess, Signalled, Frozen, LimitByHand, Starved, AppReloaded, Repaired, Running,
     ],
     vendor = "tenantd",
     product = "tenantd",
