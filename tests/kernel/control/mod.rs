@@ -286,9 +286,7 @@ async fn answer_all(app: AppName, mut incoming: mpsc::Receiver<Request>) {
             Request::Freeze { how, reply, .. } => {
                 let _ = reply.send(Ok(vec![frozen(how)]));
             }
-            Request::Set(asked) => {
-                let _ = asked.reply.send(Ok(set_by_hand()));
-            }
+            Request::Set(asked) => drop(asked.reply.send(Ok(set_by_hand()))),
             Request::ReloadApp { reply, .. } => {
                 let _ = reply.send(Ok(vec![app_reloaded()]));
             }
