@@ -21,7 +21,7 @@ acme = { ip = ["10.20.0.11", "fd00:20::11"] }
 beta = { ip = "10.20.0.12" }
 "#;
 
-const MACVLAN: &str = r#"
+pub const MACVLAN: &str = r#"
 [network]
 mode = "macvlan"
 parent = "lan0"
@@ -31,21 +31,21 @@ subnet6 = "fd00:20::/64"
 gateway6 = "fe80::1"
 "#;
 
-const ROUTED: &str = r#"
+pub const ROUTED: &str = r#"
 [network]
 subnet = "10.20.0.0/24"
 subnet6 = "fd00:20::/64"
 "#;
 
-fn manifest(network: &str) -> String {
+pub fn manifest(network: &str) -> String {
     MANIFEST.replace("NETWORK", network)
 }
 
 /// Another machine in the network of the host's `lan0`.
-struct Machine(Child);
+pub struct Machine(Child);
 
 impl Machine {
-    fn new() -> Self {
+    pub fn new() -> Self {
         let mut process = Command::new("unshare")
             .args(["-n", "sh", "-c", "echo; exec sleep 600"])
             .stdout(Stdio::piped())
@@ -96,7 +96,7 @@ impl Drop for Machine {
     }
 }
 
-fn ip(words: &str) -> String {
+pub fn ip(words: &str) -> String {
     run(in_time("ip").args(words.split(' '))).expect(0)
 }
 
@@ -108,7 +108,7 @@ fn start() -> (Machine, Daemon) {
     (machine, Daemon::start_settled(&manifest(MACVLAN)))
 }
 
-fn is_served(machine: &Machine) {
+pub fn is_served(machine: &Machine) {
     for address in ["10.20.0.11", "10.20.0.12"] {
         assert!(machine.accepts(address), "{address}");
     }

@@ -80,6 +80,7 @@ mod paper;
 mod papers;
 mod pause;
 mod phases;
+mod port;
 mod rates;
 mod reach;
 mod readers;
