@@ -144,9 +144,17 @@ fn without_the_key_links_have_the_mtu_of_the_uplink_and_keep_it_while_tenants_ru
         "link set office mtu 8000",
         "link set office up",
         "address add 198.51.100.1/24 dev office",
+        "link add six type veth peer name away6",
+        "link set six mtu 1340",
+        "link set six addrgenmode none",
+        "link set six up",
+        "-6 address add 2001:db8::1/64 dev six nodad",
     ] {
         ip(words);
     }
+    crate::support::until("the kernel has made the address usable", || {
+        ip("-6 route show table local").contains("2001:db8::1")
+    });
     let plain = manifest("routed", 0).replace("mtu = 0", "");
     let daemon = Daemon::start_settled(&plain);
     let has = |mtu: u32| {
@@ -165,6 +173,19 @@ fn without_the_key_links_have_the_mtu_of_the_uplink_and_keep_it_while_tenants_ru
     assert_eq!(daemon.tenant("acme").pid.unwrap().to_string(), before);
     ip("link set far mtu 1420");
     assert_eq!(has(1420), before);
+    // The default route of IPv6 leads elsewhere, by a smaller one: the next network takes that.
+    ip("-6 route add default via 2001:db8::2");
+    let moved = plain.replace("[network]", "[network]\ngateway = \"10.77.0.200\"");
+    crate::support::daemon::write_manifest(&daemon.app, &moved);
+    daemon.tell(&["reload"]).expect(0);
+    has(1340);
+    // It is the only one now.
+    ip("route delete default");
+    crate::support::daemon::write_manifest(&daemon.app, &plain);
+    daemon.tell(&["reload"]).expect(0);
+    has(1340);
+    ip("route add default via 192.0.2.2");
+    ip("-6 route delete default");
     // Another network takes what is there now, and a named uplink counts more.
     let uplinked = plain.replace("[network]", "[network]\nuplink = \"office\"");
     crate::support::daemon::write_manifest(&daemon.app, &uplinked);

@@ -129,7 +129,7 @@ impl HostFacts for Live {
     fn mtu(&self, interface: Option<&str>) -> Option<u32> {
         match interface {
             Some(interface) => default_route::mtu_of(interface),
-            None => default_route::mtu_of(&default_route::interface()?),
+            None => default_route::narrowest().map(|(_, mtu)| mtu),
         }
     }
 

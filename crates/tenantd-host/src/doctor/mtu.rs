@@ -16,11 +16,11 @@ pub fn mtu(plan: &Plan) -> Option<Finding> {
     if !plan.tenants.iter().any(leaves) {
         return None;
     }
-    let uplink = match &plan.network.uplink {
-        Some(uplink) => uplink.name.clone(),
-        None => default_route::interface()?,
+    let (uplink, found) = match &plan.network.uplink {
+        Some(uplink) => (uplink.name.clone(), default_route::mtu_of(&uplink.name)?),
+        None => default_route::narrowest()?,
     };
-    let (found, own) = (default_route::mtu_of(&uplink)?, plan.network.mtu);
+    let own = plan.network.mtu;
     (found < own).then(|| {
         let found = format!(
             "{uplink}, by which the host reaches others, has an MTU of {found}, and the links of tenants have {own}: larger \
