@@ -23,8 +23,9 @@ fn in_namespace(count: usize) -> Vec<Away> {
     let netns = File::open("/proc/thread-self/ns/net").unwrap();
     run(in_time("ip").args(["link", "set", "lo", "up"])).expect(0);
     let address = SocketAddr::from((Ipv4Addr::LOCALHOST, 80));
+    let begun = now();
     let mut child = start(&netns);
-    away(now(), address);
+    away(begun, address);
     let times = (0..count).map(|_| {
         let begun = now();
         child.kill().unwrap();
