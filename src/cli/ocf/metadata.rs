@@ -4,7 +4,7 @@ use std::io::Write;
 
 use super::{Code, Done, failed};
 
-/// As the Open Cluster Framework 1.1 and Pacemaker read it.
+/// As the schema of the Open Cluster Framework that Debian 12 has allows it.
 const TEXT: &str = include_str!("metadata.xml");
 
 /// Prints the description.
