@@ -23,8 +23,9 @@ do not notice, and nothing is lost or counted twice. While none runs, supervisor
 counters of the tenants that they release; what tenants used that run on is read later, and
 spread evenly over the time.
 
-Without the controllers `memory` and `io` in the cgroup tree, memory, input and output are not
-counted. What tenants used before the first meter ran is not known.";
+Memory, input and output are counted if the cgroup tree has the controllers `memory` and `io`.
+Supervisors enable them when they start or reload and find a meter: after the first start of the
+meter, reload each application once. What tenants used before the first meter ran is not known.";
 
 /// The help of `usage`.
 pub(super) const USAGE: &str = "EXAMPLES

@@ -62,15 +62,19 @@ impl Host {
         self.limit_all();
     }
 
-    /// Sets the limits of all tenants together. A failure is logged; no program is started until they can be
-    /// set.
+    /// Sets the limits of all tenants together, and has their use counted. A failure is logged; no program is
+    /// started until the limits can be set.
     pub(crate) fn limit_all(&self) {
         let (limiter, task) = (self.limiter(), self.under_way.begin());
         self.spawn(async move {
+            let counter = limiter.clone();
             if let Err(why) = blocking_change(move || limiter.limit_all()).await {
                 tracing::error!(
                     "{why}: no tenant is started until the limits of [app.total] are set"
                 );
+            }
+            if let Err(why) = blocking_change(move || counter.count()).await {
+                tracing::warn!("{why}: the meter counts no memory, input or output of tenants");
             }
             drop(task);
         });

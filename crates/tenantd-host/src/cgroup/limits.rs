@@ -12,6 +12,7 @@ use std::sync::{Mutex, PoisonError};
 use super::by_hand::Setting;
 use super::differences::{Difference, differences};
 use super::{Leaf, Tree, mounted};
+use crate::counters::last;
 use tenantd_core::cgroup::{GroupLimits, Named};
 use tenantd_core::stage::{Failure, Stage};
 
@@ -64,6 +65,25 @@ impl Limiter {
         };
         tree.enable(tree.path(), &self.total)?;
         settle(tree.path(), &self.total)
+    }
+
+    /// Enables the controllers that count what tenants use of memory and of devices, if this host has a meter, and as
+    /// far as the tree has them.
+    ///
+    /// # Errors
+    /// A [`Failure`] of stage limits.
+    pub fn count(&self) -> Result<(), Failure> {
+        let Some(tree) = self.tree.as_ref().filter(|_| last::is_wanted()) else {
+            return Ok(());
+        };
+        let present = controllers(&tree.above);
+        let mut counting = ["memory", "io"].into_iter();
+        counting.try_for_each(
+            |controller| match present.iter().any(|it| it == controller) {
+                true => tree.enable_below(tree.path(), controller),
+                false => Ok(()),
+            },
+        )
     }
 
     /// Whether the kernel has the limits of a tenant.
@@ -128,17 +148,24 @@ impl Tree {
         controller: &str,
         limits: &GroupLimits,
     ) -> Result<(), Failure> {
-        // No code panics while the lock is held.
-        let _enabling = ENABLING.lock().unwrap_or_else(PoisonError::into_inner);
         if controllers(folder).iter().any(|it| it == controller) {
             return Ok(());
         }
         if !controllers(&self.above).iter().any(|it| it == controller) {
             return Err(lacking(&self.above, controller, limits));
         }
-        let mut above: Vec<&Path> = folder.ancestors().skip(1).collect();
-        above.retain(|one| one.starts_with(&self.above));
-        for one in above.into_iter().rev() {
+        folder
+            .parent()
+            .map_or(Ok(()), |parent| self.enable_below(parent, controller))
+    }
+
+    /// Lets what is below a folder have the files of a controller.
+    fn enable_below(&self, folder: &Path, controller: &str) -> Result<(), Failure> {
+        // No code panics while the lock is held.
+        let _enabling = ENABLING.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut folders: Vec<&Path> = folder.ancestors().collect();
+        folders.retain(|one| one.starts_with(&self.above));
+        for one in folders.into_iter().rev() {
             let path = one.join("cgroup.subtree_control");
             fs::write(&path, format!("+{controller}"))
                 .map_err(|error| not_enabled(&path, controller, &error))?;

@@ -72,6 +72,11 @@ fn lost(attempt: &'static str, path: &Path) -> impl FnOnce(io::Error) -> LostCou
     }
 }
 
+/// Whether this host has a meter, which makes the folder.
+pub(crate) fn is_wanted() -> bool {
+    Path::new(ROOT).exists()
+}
+
 /// Reads the counters of a cgroup and a link that are about to be removed, and keeps them for the meter, if there is
 /// one. Costs one look at a folder without it.
 ///
@@ -82,7 +87,7 @@ pub fn keep(
     tenant: &TenantName,
     (cgroup, link): (Option<&Path>, &str),
 ) -> Result<(), LostCounters> {
-    if !Path::new(ROOT).exists() {
+    if !is_wanted() {
         return Ok(());
     }
     let counters = Counters {
