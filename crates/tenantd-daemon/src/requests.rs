@@ -164,7 +164,8 @@ impl Requests {
         }
     }
 
-    /// Answers a request, passes it to another owner, or queues it for the supervisor.
+    /// Answers a request, passes it to another owner, or queues it for the supervisor. If the client has disconnected, the
+    /// answer is dropped.
     fn on_request(&mut self, request: Request, owners: Owners<'_>) {
         let Owners {
             supervisor,
@@ -177,7 +178,6 @@ impl Requests {
         } = owners;
         let tenants = Tenants::of((supervisor, executor), reloads, wants, seen);
         let is_serving = handover.is_serving();
-        // If the client has disconnected, the answer is dropped.
         match request {
             Request::Names { tenants: of, reply } => drop(reply.send(tenants.names(&of))),
             Request::Part {
@@ -207,11 +207,7 @@ impl Requests {
                 signal,
                 reply,
             } => signal::send(tenants, &names, signal, reply),
-            Request::Freeze {
-                tenants: of,
-                how,
-                reply,
-            } => freeze::begin(tenants, &of, how, reply),
+            Request::Freeze(of, how, reply) => freeze::begin(tenants, &of, how, reply),
             Request::Set(asked) => set::begin(tenants, asked),
             Request::Repair { tenants: of, reply } => repair::begin(tenants, &of, reply),
             Request::ReloadApp { tenants: of, reply } => self.reload_apps(tenants, &of, reply),

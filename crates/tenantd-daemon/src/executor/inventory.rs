@@ -159,6 +159,13 @@ impl Running {
             Main::First | Main::Gone(_) | Main::Over => None,
         }
     }
+
+    /// The process of the program: the main process, or else the first one. The command before it is not the program.
+    pub(crate) fn of_program(&self) -> Option<&Rc<Process>> {
+        let main = self.found_main().map(|(main, _)| main);
+        let process = main.or(self.process.as_ref());
+        process.filter(|_| self.phase == Phase::Main)
+    }
 }
 
 impl Entry {

@@ -126,10 +126,7 @@ impl<'a> Tenants<'a> {
         let entry = self.executor.inventory().get(&view.name)?;
         let running = entry.running.as_ref();
         let main = running.and_then(Running::found_main);
-        let first = running.and_then(|run| run.process.as_ref());
-        let process = main.map(|(main, _)| main).or(first);
-        // The command before it is not the program.
-        let process = process.filter(|_| running.is_some_and(|run| run.phase == Phase::Main));
+        let process = running.and_then(Running::of_program);
         let pid = process.and_then(|process| u32::try_from(process.pid).ok());
         // Without proof, no tenant is called down.
         let unproved = match view.state == StateWord::Down {

@@ -145,15 +145,13 @@ pub enum Request {
         /// Receives the answers, one per tenant.
         reply: oneshot::Sender<Result<Vec<Signalled>, Unknown>>,
     },
-    /// Pause these tenants, or let them continue.
-    Freeze {
-        /// The tenants.
-        tenants: Vec<TenantName>,
-        /// Whether they are to be frozen, and their memory taken.
-        how: (bool, bool),
-        /// Receives the answers, one per tenant, once all is done.
-        reply: oneshot::Sender<Result<Vec<Frozen>, Unknown>>,
-    },
+    /// Pause these tenants, or let them continue: whether they are to be frozen, and their memory taken. Then who
+    /// receives the answers, one per tenant, once all is done.
+    Freeze(
+        Vec<TenantName>,
+        (bool, bool),
+        oneshot::Sender<Result<Vec<Frozen>, Unknown>>,
+    ),
     /// Set limits of a tenant by hand.
     Set(AskedSet),
     /// Make the programs of these tenants read their configuration again.

@@ -37,7 +37,7 @@ impl Request {
             }
             Request::Act { verb, tenants, .. } => Needs::Right(right_to(*verb), tenants),
             Request::Signal { tenants, .. } => Needs::Right(Right::Kill, tenants),
-            Request::Freeze { tenants, .. } => Needs::Right(Right::Pause, tenants),
+            Request::Freeze(tenants, ..) => Needs::Right(Right::Pause, tenants),
             Request::Set(asked) => Needs::Right(Right::Set, &mut asked.tenants),
             Request::ReloadApp { tenants, .. } => Needs::Right(Right::ReloadApp, tenants),
             Request::Logs { tenants, .. } => Needs::Right(Right::Logs, tenants),

@@ -128,11 +128,7 @@ impl Service {
         };
         let of = tenants.clone();
         self.turn(Right::Pause, &of).await?;
-        let request = |reply| Request::Freeze {
-            tenants,
-            how,
-            reply,
-        };
+        let request = |reply| Request::Freeze(tenants, how, reply);
         let answering = async {
             let tenants = self.queue.send(request).await??;
             Ok(FrozenList { tenants })
