@@ -79,17 +79,7 @@ fn host() -> Table {
             locked_memory: Bound::Number(1 << 30),
             ..Ceilings::default()
         },
-        parents: [
-            ("lan0", 9000, ParentKind::Ethernet),
-            ("wg0", 1420, ParentKind::Other),
-            ("wlan0", 1500, ParentKind::Wireless),
-            ("eth1", 1500, ParentKind::Port("br0".to_owned())),
-            ("br0", 1500, bridge(2, Some(1))),
-            ("br1", 1500, bridge(2, Some(0))),
-            ("br2", 1500, bridge(1022, None)),
-        ]
-        .map(|(name, mtu, kind)| (name.to_owned(), Parent { mtu, kind }))
-        .into(),
+        parents: parents(),
         claims: ["10.90.0.0/16", "fd00:91::/48"].map(claim).into(),
         addresses: vec![
             address("lo", "127.0.0.1/8"),
@@ -152,6 +142,21 @@ fn differs(path: &Path, said: &str) -> bool {
         path.display()
     );
     true
+}
+
+/// The interfaces that a parent or a bridge may name.
+fn parents() -> std::collections::BTreeMap<String, Parent> {
+    [
+        ("lan0", 9000, ParentKind::Ethernet),
+        ("wg0", 1420, ParentKind::Other),
+        ("wlan0", 1500, ParentKind::Wireless),
+        ("eth1", 1500, ParentKind::Port("br0".to_owned())),
+        ("br0", 1500, bridge(2, Some(1))),
+        ("br1", 1500, bridge(2, Some(0))),
+        ("br2", 1500, bridge(1022, None)),
+    ]
+    .map(|(name, mtu, kind)| (name.to_owned(), Parent { mtu, kind }))
+    .into()
 }
 
 /// A bridge with ports of others, and one of a tenant that runs.
