@@ -145,9 +145,7 @@ fn without_the_key_links_have_the_mtu_of_the_uplink_and_keep_it_while_tenants_ru
         "link set office up",
         "address add 198.51.100.1/24 dev office",
         "link add six type veth peer name away6",
-        "link set six mtu 1340",
-        "link set six addrgenmode none",
-        "link set six up",
+        "link set six mtu 1340 addrgenmode none up",
         "-6 address add 2001:db8::1/64 dev six nodad",
     ] {
         ip(words);
