@@ -278,7 +278,11 @@ fn settle_those(
         let all = differences(folder, limits)?.into_iter();
         Ok(all.filter(|one| are(&one.name)))
     };
-    for one in differing()? {
+    let mut found = differing()?.peekable();
+    if found.peek().is_none() {
+        return Ok(());
+    }
+    for one in found {
         fs::write(&one.file, &one.planned).map_err(|error| {
             let object = format!("{} ({})", one.name, one.file.display());
             let errno = error.raw_os_error().unwrap_or(libc::EIO);

@@ -9,13 +9,14 @@ pub(crate) mod attributes;
 mod descriptors;
 pub(crate) mod folder;
 pub(super) mod privileges;
+pub(super) mod signals;
 pub(super) mod steps;
 
 use std::ffi::{CStr, CString};
-use std::mem::{ManuallyDrop, MaybeUninit};
+use std::mem::ManuallyDrop;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
-use linux_raw_sys::general::{MOUNT_ATTR_RDONLY, MS_SLAVE, kernel_sigaction, mount_attr};
+use linux_raw_sys::general::{MOUNT_ATTR_RDONLY, MS_SLAVE, mount_attr};
 use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, openat2};
 use rustix::io::Errno;
 use rustix::mount::{
@@ -31,18 +32,15 @@ use rustix::thread::{
 
 pub(super) use self::descriptors::Pipes;
 use self::descriptors::{close_others, duplicate, may_go, pass_lock_only};
+use self::signals::{reset_ignored, reset_signal};
 use self::steps::Steps;
 use super::mounts::{Mount, Union};
-use super::raw::{landlock_restrict_self, last_errno, mount_setattr_at, outcome};
+use super::raw::{landlock_restrict_self, last_errno, mount_setattr_at};
 use super::report::record;
 use super::spec::{Purpose, Spec};
 use super::view::View;
 use crate::limits::{NO_CORE, Setting};
 use tenantd_core::stage::Stage;
-
-/// The highest signal number of the kernel (`_NSIG`), and the bytes of its signal set.
-const SIGNALS: libc::c_int = 64;
-const SIGNAL_SET: usize = 8;
 
 /// A failed stage: the stage, the index of its object, the errno.
 struct Fault(Stage, u16, Errno);
@@ -72,7 +70,7 @@ pub(super) fn run(spec: &Spec, pipes: &Pipes<'_>) -> ! {
 
 /// Leaves the supervisor's session and network namespace, and attaches the mounts.
 fn separate(spec: &Spec, steps: Steps<'_>) -> Result<(), Fault> {
-    reset_signals().map_err(at(Stage::Signals))?;
+    reset_ignored(spec.ignored).map_err(at(Stage::Signals))?;
     steps.end(Stage::Signals);
     setsid().map_err(at(Stage::Session))?;
     enter_netns(spec).map_err(at(Stage::EnterNetns))?;
@@ -153,48 +151,6 @@ fn attach_all(mounts: &[Mount], steps: Steps<'_>) -> Result<(), Fault> {
 fn send(report: BorrowedFd<'_>, stage: Stage, object: u16, errno: i32) {
     let bytes = record(stage, object, errno);
     while rustix::io::write(report, &bytes) == Err(Errno::INTR) {}
-}
-
-/// Resets ignored signals and the signal mask, which are inherited through clone and exec.
-/// `CLONE_CLEAR_SIGHAND` has reset the handlers already. SIGPIPE stays ignored until the report is
-/// written: if the supervisor has died by then, the launch continues.
-pub(crate) fn reset_signals() -> Result<(), Errno> {
-    for signal in 1..=SIGNALS {
-        if ![libc::SIGKILL, libc::SIGSTOP, libc::SIGPIPE].contains(&signal) {
-            reset_signal(signal)?;
-        }
-    }
-    let none: u64 = 0;
-    let old: *mut u64 = std::ptr::null_mut();
-    // SAFETY: `none` is a signal set of the size that is given, and the old one is not asked for.
-    outcome(unsafe {
-        libc::syscall(
-            libc::SYS_rt_sigprocmask,
-            libc::SIG_SETMASK,
-            &raw const none,
-            old,
-            SIGNAL_SET,
-        )
-    })
-}
-
-/// Resets one signal that may be ignored.
-fn reset_signal(signal: libc::c_int) -> Result<(), Errno> {
-    // SAFETY: kernel_sigaction consists of integers and optional pointers, for which all-zero
-    // bytes are a value: SIG_DFL, no flags, no restorer, an empty mask.
-    let default: kernel_sigaction = unsafe { MaybeUninit::zeroed().assume_init() };
-    let old: *mut kernel_sigaction = std::ptr::null_mut();
-    // SAFETY: `default` is a sigaction of the kernel's own layout, the old one is not asked
-    // for, and the size is that of the kernel's signal set. SIG_DFL runs none of our code.
-    outcome(unsafe {
-        libc::syscall(
-            libc::SYS_rt_sigaction,
-            signal,
-            &raw const default,
-            old,
-            SIGNAL_SET,
-        )
-    })
 }
 
 /// A rehearsal stays where it is: nothing in the namespace could make it fail.

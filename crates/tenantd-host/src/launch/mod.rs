@@ -79,7 +79,7 @@ use super::{limits, process, timeline};
 use child::Pipes;
 pub(crate) use child::attributes::join_keyring;
 pub(crate) use child::folder;
-pub(crate) use child::reset_signals;
+pub(crate) use child::signals::reset_signals;
 use child::steps::{Steps, StepsPipe};
 use clone::Cloned;
 pub use domain::Domain;

@@ -1,6 +1,6 @@
 //! What the processes of a tenant may do, as the kernel takes it: for launches and for `exec`.
 
-use std::sync::OnceLock;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use rustix::io::Errno;
 
@@ -21,7 +21,7 @@ pub struct Rights {
     /// Whether set-user-ID and set-group-ID programs get their rights.
     pub(super) set_id_programs: bool,
     /// The filter of system calls; empty if there is none.
-    pub(super) filter: Vec<libc::sock_filter>,
+    pub(super) filter: Arc<[libc::sock_filter]>,
 }
 
 impl Rights {
@@ -92,7 +92,24 @@ fn last_capability() -> u32 {
     })
 }
 
-fn filter(privileges: &Privileges) -> Result<Vec<libc::sock_filter>, Failure> {
+/// A filter, with what it is made from.
+type Made = ((Preset, bool), Arc<[libc::sock_filter]>);
+
+/// The filter of these privileges. Each is made once.
+fn filter(privileges: &Privileges) -> Result<Arc<[libc::sock_filter]>, Failure> {
+    static MADE: Mutex<Vec<Made>> = Mutex::new(Vec::new());
+    let key = (privileges.system_calls, privileges.log_system_calls);
+    // No code panics while the lock is held.
+    let mut made = MADE.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some((_, filter)) = made.iter().find(|(of, _)| *of == key) {
+        return Ok(Arc::clone(filter));
+    }
+    let filter: Arc<[_]> = new_filter(privileges)?.into();
+    made.push((key, Arc::clone(&filter)));
+    Ok(filter)
+}
+
+fn new_filter(privileges: &Privileges) -> Result<Vec<libc::sock_filter>, Failure> {
     let Privileges {
         system_calls: preset,
         log_system_calls: log,

@@ -20,7 +20,7 @@ use super::report::Names;
 use super::strings::Strings;
 use super::templates::MountTemplates;
 use super::view::{self, View};
-use super::{Order, idmap, lookup, rehearsal};
+use super::{Order, child, idmap, lookup, rehearsal};
 use crate::claim::Claim;
 use crate::crash;
 use crate::datastore::{self, init};
@@ -55,6 +55,8 @@ pub(super) struct Spec {
     pub(super) mounts: Vec<Mount>,
     pub(super) view: View,
     pub(super) rights: Rights,
+    /// The signals to reset.
+    pub(super) ignored: &'static [libc::c_int],
     pub(super) limits: Vec<Setting>,
     pub(super) attributes: ProcessAttributes,
     /// One of the attributes as text.
@@ -189,6 +191,7 @@ impl Spec {
             purpose,
             mounts,
             view,
+            ignored: child::signals::ignored().map_err(on(Stage::Signals, Path::new("")))?,
             limits,
             rights,
             attributes: launch.process,
