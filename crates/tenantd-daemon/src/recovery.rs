@@ -5,6 +5,7 @@
 //! runs: from its record, or without a record from what the kernel shows. The supervisor gets the
 //! result and continues from there. Recovery ends when the loop begins.
 
+mod adopted_netns;
 mod again;
 mod exchanged;
 pub(crate) mod orphans;
@@ -17,10 +18,12 @@ use std::collections::{BTreeSet, HashMap};
 use std::rc::Rc;
 use std::sync::Arc;
 
+use futures_util::{StreamExt, stream};
+
 use tenantd_core::name::TenantName;
 use tenantd_core::plan::effect::Effect;
 use tenantd_core::plan::holders::{Holders, Holding};
-use tenantd_core::plan::model::{Plan, TenantPlan};
+use tenantd_core::plan::model::{LinkPlan, Plan, TenantPlan};
 use tenantd_core::supervisor::Supervisor;
 use tenantd_core::supervisor::checkpoint::Resources;
 use tenantd_core::supervisor::event::{Event, LaunchId};
@@ -40,6 +43,9 @@ use crate::wants::Wants;
 /// After how many tenants to wait until the log collector holds their output. Until then, this process has two
 /// more descriptors for each.
 const HELD_MAX: usize = 32;
+
+/// How many tenants the net thread may have at a time, each with a descriptor of its network namespace.
+const ADMITTED_MAX: usize = 32;
 
 /// The recovery of one application.
 pub(super) struct Recovery {
@@ -130,27 +136,39 @@ impl Recovery {
     /// Lets each tenant that keeps its network have the traffic of its plan, and removes what the firewall has of
     /// others.
     async fn admit_found(&self, found: &Findings) {
-        let mut marks = BTreeSet::new();
         let kept = with_netns(found);
-        for (plan, survivor) in found.iter().filter(|(plan, _)| kept.contains(&plan.name)) {
-            // Addresses change at once, except those of a tenant that is made again.
-            let link = match moves(survivor.as_ref()) {
-                Some(holds) => holds.clone().instead_of(plan).link,
-                None => plan.link.clone(),
-            };
-            marks.insert(link.mark.clone());
-            let limits = link.rate.outward.is_some() && link == plan.link;
-            let mut admitted = self.host.admit_now(&plan.name, link).await;
-            if admitted.is_ok() && limits {
-                admitted = self.host.limit_outward(plan).await;
-            }
-            if let Err(failure) = admitted {
-                let name = &plan.name;
-                tracing::error!(tenant = %name, "{name}: cannot change its addresses or traffic: {failure}");
-            }
-        }
+        let kept = found.iter().filter(|(plan, _)| kept.contains(&plan.name));
+        let links: Vec<_> = kept
+            .map(|(plan, survivor)| {
+                // Addresses change at once, except those of a tenant that is made again.
+                let link = match moves(survivor.as_ref()) {
+                    Some(holds) => holds.clone().instead_of(plan).link,
+                    None => plan.link.clone(),
+                };
+                (plan, link)
+            })
+            .collect();
+        let marks: BTreeSet<String> = links.iter().map(|(_, link)| link.mark.clone()).collect();
+        // Several at a time: the net thread then has the next one when the kernel has answered.
+        let admitted = links
+            .into_iter()
+            .map(|(plan, link)| self.admit_one(plan, link));
+        let admitted = stream::iter(admitted).buffer_unordered(ADMITTED_MAX);
+        admitted.collect::<()>().await;
         if let Err(failure) = self.host.network.retain(marks).await {
             tracing::error!("cannot remove the traffic of former tenants: {failure}");
+        }
+    }
+
+    async fn admit_one(&self, plan: &Arc<TenantPlan>, link: LinkPlan) {
+        let limits = link.rate.outward.is_some() && link == plan.link;
+        let mut admitted = self.host.admit_now(&plan.name, link).await;
+        if admitted.is_ok() && limits {
+            admitted = self.host.limit_outward(plan).await;
+        }
+        if let Err(failure) = admitted {
+            let name = &plan.name;
+            tracing::error!(tenant = %name, "{name}: cannot change its addresses or traffic: {failure}");
         }
     }
 

@@ -25,7 +25,7 @@ use rtnetlink::packet_route::AddressFamily;
 use tenantd_core::stage::{Failure, Stage};
 use tenantd_core::sysctl::Sysctl;
 
-pub use mounts::NetnsMounts;
+pub use mounts::{Keeping, NetnsMounts};
 pub use orphans::end_connections;
 pub use socket::socket_in;
 pub(super) use sysctls::Sysctls;

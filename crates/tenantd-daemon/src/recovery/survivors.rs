@@ -7,13 +7,11 @@
 //! says why. Each tenant costs a few system calls, however many tenants there are. For launches
 //! without a record, see [`unrecorded`](crate::recovery::unrecorded).
 
-use std::fs::File;
 use std::io;
 use std::rc::Rc;
 
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
-use tenantd_core::name::TenantName;
 use tenantd_core::plan::model::TenantPlan;
 use tenantd_core::plan::phase::Phase;
 use tenantd_core::supervisor::checkpoint::{Checkpoint, Fate, Found, Resources};
@@ -23,7 +21,7 @@ use tenantd_host::cgroup::Leaf;
 use tenantd_host::children::Known;
 use tenantd_host::claim::Key;
 use tenantd_host::launch::ready_fd::ReadyFd;
-use tenantd_host::netns::Netns;
+use tenantd_host::netns::Keeping;
 use tenantd_host::process::{self, Ended};
 use tenantd_host::{crash, fifo};
 
@@ -124,20 +122,6 @@ impl Recovery {
         self.adopt(plan, record, first, leaf).map(Some)
     }
 
-    /// The network namespace of a running launch, which any process of it is in.
-    fn adopt_netns(&self, tenant: &TenantName, record: &Record, anyone: i32) -> io::Result<()> {
-        let netns = Netns::from_fd(File::open(format!("/proc/{anyone}/ns/net"))?.into())?;
-        if record.netns != netns.inode() {
-            return Err(io::Error::other(
-                "its processes are in another network namespace",
-            ));
-        }
-        match self.inherited_netns(tenant, netns.inode())? {
-            true => Ok(()),
-            false => self.host.netns.keep_now(tenant, &netns),
-        }
-    }
-
     /// Adopts a running launch.
     fn adopt(
         &self,
@@ -157,7 +141,7 @@ impl Recovery {
             // The last process has ended just now.
             return Ok(self.ended(plan, Some(record.clone()), Exit::Unknown));
         };
-        self.adopt_netns(tenant, record, anyone)?;
+        let keeping = self.adopt_netns(tenant, record, anyone)?;
         let Some(launch) = record.checkpoint.launch() else {
             return Err(io::Error::other(
                 "processes run in its cgroup, and its record has no launch",
@@ -167,6 +151,7 @@ impl Recovery {
         if let (Some(cgroups), Some(leaf)) = (&self.host.cgroups, &leaf) {
             cgroups.watch.add(leaf).map_err(io::Error::other)?;
         }
+        keeping.map_or(Ok(()), Keeping::finish)?;
         self.host.give_name(tenant);
         crash::point("adopt: taken up", tenant.as_str());
         let process = first.map(Rc::new);

@@ -9,6 +9,8 @@
 //! The host's mount table and those of tenants do not have these mounts. They end with the mount
 //! namespace, that is with this process, unless the service manager or the next program has its descriptor.
 
+mod keeping;
+
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
@@ -26,6 +28,7 @@ use rustix::mount::{
 use tokio::sync::oneshot;
 
 use super::Netns;
+pub use keeping::Keeping;
 use tenantd_core::name::{AppName, TenantName};
 
 /// The name of the thread.
@@ -168,21 +171,6 @@ impl NetnsMounts {
     pub async fn keep(&self, tenant: &TenantName, netns: &Netns) -> io::Result<()> {
         let netns = netns.as_fd().try_clone_to_owned()?;
         self.ask(tenant, Work::Keep(netns)).await
-    }
-
-    /// [`NetnsMounts::keep`] for a caller that may block.
-    ///
-    /// # Errors
-    /// The same.
-    pub fn keep_now(&self, tenant: &TenantName, netns: &Netns) -> io::Result<()> {
-        let netns = netns.as_fd().try_clone_to_owned()?;
-        let (reply, done) = mpsc::sync_channel(1);
-        let reply: Reply = Box::new(move |outcome| {
-            // The caller waits.
-            let _waits = reply.send(outcome);
-        });
-        self.request(tenant, Work::Keep(netns), reply)?;
-        done.recv().map_err(|_| ended())?
     }
 
     /// Keeps a tenant's network namespace alive no longer. Succeeds if it was not kept.

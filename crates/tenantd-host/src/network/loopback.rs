@@ -117,15 +117,19 @@ impl Links {
 impl Provisioner {
     /// Has the exposed ports of a tenant that has its link translated as planned.
     pub(super) async fn expose(&self, link: &LinkPlan, netns: &Netns) -> Result<(), Failure> {
+        let is_none = link.traffic.exposed.is_empty();
         let inside = || {
             let translated = exposed::translate_all(link);
-            Ok(translated.and_then(|()| TenantSocket::open(link)))
+            let opened = translated.and_then(|()| match is_none {
+                true => Ok(None),
+                false => TenantSocket::open(link).map(Some),
+            });
+            Ok(opened)
         };
-        let socket = netns::visit(netns, inside);
-        let socket = socket.map_err(|error| broken(Stage::Firewall, "(in the tenant)", &error))?;
-        match link.traffic.exposed.is_empty() {
-            true => socket.map(drop),
-            false => socket?.expose(link).await,
+        let opened = netns::visit(netns, inside);
+        match opened.map_err(|error| broken(Stage::Firewall, "(in the tenant)", &error))?? {
+            Some(socket) => socket.expose(link).await,
+            None => Ok(()),
         }
     }
 
