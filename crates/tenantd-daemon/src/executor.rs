@@ -70,7 +70,6 @@ use tenantd_core::supervisor::{Cause, Find, Supervisor, Transition};
 use tenantd_host::crash;
 use tenantd_host::netns::name;
 
-use crate::executor::cgroups::Cgroups;
 use crate::executor::host::Host;
 use crate::executor::inventory::{Inventory, Running};
 use crate::executor::report::{Report, ReportKind};
@@ -326,8 +325,8 @@ impl Executor {
             left.extend(failures.into_iter().map(anyhow::Error::from));
         }
         crash::point("finish: hub gone", "");
-        if let Some(Cgroups { tree, .. }) = &host.cgroups {
-            left.extend(tree.remove().err().map(anyhow::Error::from));
+        if let Some(cgroups) = &host.cgroups {
+            left.extend(cgroups.tree.remove().err().map(anyhow::Error::from));
         }
         crash::point("finish: cgroups gone", "");
         left.extend(name::remove_folder().err().map(anyhow::Error::from));

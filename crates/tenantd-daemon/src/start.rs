@@ -200,7 +200,7 @@ async fn open(
         app: app.clone(),
         network,
         netns,
-        cgroups,
+        cgroups: cgroups.map(Arc::new),
         logs,
         logs_go_to,
         collector,

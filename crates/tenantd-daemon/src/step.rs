@@ -12,8 +12,10 @@ use crate::subscriptions::Subscriptions;
 
 impl Daemon {
     /// Carries out a step of the supervisor: records, transitions, actions.
-    pub(crate) fn carry_out(&mut self, step: Step) {
+    pub(crate) fn carry_out(&mut self, mut step: Step) {
         self.executor.use_next_plan(&step.actions);
+        // An end and the launch that follows are one step: the record has both.
+        step.changed.dedup();
         for tenant in &step.changed {
             let _span = timeline::span("loop: record", tenant.as_str());
             self.record(tenant);

@@ -15,15 +15,25 @@ static APPLIES: Semaphore = Semaphore::const_new(2);
 pub(crate) async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, Failure> + Send + 'static,
 ) -> Result<T, Failure> {
-    let _wait = timeline::wait("blocking work", "");
-    let timed = move || {
+    blocking_now(work).await
+}
+
+/// The same, which begins before anybody waits for it.
+pub(crate) fn blocking_now<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, Failure> + Send + 'static,
+) -> impl Future<Output = Result<T, Failure>> + 'static {
+    let wait = timeline::wait("blocking work", "");
+    let begun = spawn_blocking(move || {
         let _span = timeline::span("blocking", "");
         work()
-    };
-    match spawn_blocking(timed).await {
-        Ok(result) => result,
-        // It is never cancelled, so it panicked: a defect, which must not be hidden.
-        Err(error) => std::panic::resume_unwind(error.into_panic()),
+    });
+    async move {
+        let _wait = wait;
+        match begun.await {
+            Ok(result) => result,
+            // It is never cancelled, so it panicked: a defect, which must not be hidden.
+            Err(error) => std::panic::resume_unwind(error.into_panic()),
+        }
     }
 }
 

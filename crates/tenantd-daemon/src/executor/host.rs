@@ -52,7 +52,7 @@ pub(crate) struct Host {
     /// Keeps the tenants' network namespaces alive.
     pub(crate) netns: Arc<NetnsMounts>,
     /// The cgroups; None if tenants are tracked by network namespace.
-    pub(crate) cgroups: Option<Cgroups>,
+    pub(crate) cgroups: Option<Arc<Cgroups>>,
     pub(crate) logs: Logs,
     pub(crate) logs_go_to: LogPlace,
     pub(crate) collector: Collector,
