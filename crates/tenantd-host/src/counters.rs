@@ -20,8 +20,11 @@ use serde::{Deserialize, Serialize};
 
 pub mod last;
 mod links;
+mod trees;
 
 pub use links::{Links, of_link};
+use trees::Has;
+pub use trees::Trees;
 
 /// What was read of a tenant at one moment.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -88,13 +91,17 @@ pub fn boot() -> io::Result<String> {
 /// # Errors
 /// Those of reading its files. A file that is missing is no error.
 pub fn of_cgroup(path: &Path) -> io::Result<Option<CgroupCounters>> {
+    of_cgroup_with(path, Has::ALL)
+}
+
+fn of_cgroup_with(path: &Path, has: Has) -> io::Result<Option<CgroupCounters>> {
     let flags = OFlags::DIRECTORY | OFlags::CLOEXEC | OFlags::RDONLY;
     let folder = match openat(CWD, path, flags, Mode::empty()) {
         Ok(folder) => folder,
         Err(Errno::NOENT) => return Ok(None),
         Err(errno) => return Err(errno.into()),
     };
-    let counted = read(&folder);
+    let counted = read(&folder, has);
     match counted {
         // It was removed meanwhile: its last counters are kept elsewhere.
         Err(error) if error.raw_os_error() == Some(libc::ENODEV) => Ok(None),
@@ -102,7 +109,7 @@ pub fn of_cgroup(path: &Path) -> io::Result<Option<CgroupCounters>> {
     }
 }
 
-fn read(folder: &OwnedFd) -> io::Result<CgroupCounters> {
+fn read(folder: &OwnedFd, has: Has) -> io::Result<CgroupCounters> {
     let mut text = String::new();
     let mut counters = CgroupCounters {
         id: fstat(folder)?.st_ino,
@@ -112,9 +119,9 @@ fn read(folder: &OwnedFd) -> io::Result<CgroupCounters> {
         counters.cpu_usec = keyed(&text, "usage_usec");
         counters.throttled_usec = keyed(&text, "throttled_usec");
     }
-    if load(folder, "memory.current", &mut text)? {
+    if has.memory && load(folder, "memory.current", &mut text)? {
         counters.memory = number(&text);
-        if load(folder, "memory.peak", &mut text)? {
+        if has.peak && load(folder, "memory.peak", &mut text)? {
             counters.memory_peak = number(&text);
         }
         if load(folder, "memory.max", &mut text)? {
@@ -124,11 +131,11 @@ fn read(folder: &OwnedFd) -> io::Result<CgroupCounters> {
             counters.oom_kills = keyed(&text, "oom_kill");
         }
     }
-    if load(folder, "io.stat", &mut text)? {
+    if has.io && load(folder, "io.stat", &mut text)? {
         counters.io_read = Some(summed(&text, "rbytes="));
         counters.io_written = Some(summed(&text, "wbytes="));
     }
-    if load(folder, "pids.current", &mut text)? {
+    if has.pids && load(folder, "pids.current", &mut text)? {
         counters.pids = number(&text);
         if load(folder, "pids.max", &mut text)? {
             counters.pids_max = number(&text);

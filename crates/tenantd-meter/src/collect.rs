@@ -15,7 +15,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval_at};
 
 use tenantd_api::wire::{StateWord, TenantStatus};
 use tenantd_host::counters::last::{self, Kept};
-use tenantd_host::counters::{Counters, Links, boot, of_cgroup};
+use tenantd_host::counters::{Counters, Links, Trees, boot};
 
 use crate::datastores::Datastores;
 use crate::history::{BOUNDS, History};
@@ -142,8 +142,9 @@ impl Meter {
             added.entry(ran.who).or_default().push(used);
         }
         let links = Links::all().context("cannot read the counters of the links")?;
+        let read = (Trees::default(), links);
         for (who, status) in &tenants {
-            self.take_status(who, status, &links, &mut added);
+            self.take_status(who, status, &read, &mut added);
         }
         self.measure(&tenants, &mut added);
         self.forget();
@@ -186,8 +187,14 @@ impl Meter {
         added.entry(who).or_default().extend(used);
     }
 
-    fn take_status(&mut self, who: &Who, status: &TenantStatus, links: &Links, added: &mut Added) {
-        let counters = read(status, links).unwrap_or_else(|error| {
+    fn take_status(
+        &mut self,
+        who: &Who,
+        status: &TenantStatus,
+        from: &(Trees, Links),
+        added: &mut Added,
+    ) {
+        let counters = read(status, from).unwrap_or_else(|error| {
             eprintln!("tenantd meter: {}: {}: {error:#}", who.0, who.1);
             Counters::default()
         });
@@ -240,9 +247,11 @@ impl Meter {
 }
 
 /// Reads the counters of a tenant. Those of what was just removed are in its last counters.
-fn read(status: &TenantStatus, links: &Links) -> anyhow::Result<Counters> {
+fn read(status: &TenantStatus, (trees, links): &(Trees, Links)) -> anyhow::Result<Counters> {
     let cgroup = match &status.cgroup {
-        Some(path) => of_cgroup(Path::new(path)).with_context(|| format!("cannot read {path}"))?,
+        Some(path) => trees
+            .of_cgroup(Path::new(path))
+            .with_context(|| format!("cannot read {path}"))?,
         None => None,
     };
     let link = match &status.link {

@@ -7,7 +7,7 @@ use super::followed::{App, LIMITS};
 use super::text::{Kind, Text};
 use tenantd_api::wire::{StateWord, TenantStatus, Want};
 use tenantd_core::name::AppName;
-use tenantd_host::counters::{CgroupCounters, Counters, LinkCounters, Links, of_cgroup};
+use tenantd_host::counters::{CgroupCounters, Counters, LinkCounters, Links, Trees};
 
 /// A tenant, and what the kernel counted for it.
 struct Row<'a> {
@@ -78,11 +78,11 @@ fn seconds(usec: Option<u64>) -> Option<f64> {
 /// # Errors
 /// If the counters of the links cannot be read.
 pub(super) fn all(apps: &BTreeMap<AppName, App>, is_open: bool) -> std::io::Result<String> {
-    let links = Links::all()?;
+    let read = (Trees::default(), Links::all()?);
     let mut rows = Vec::new();
     for (app, known) in apps {
         for status in known.tenants.values() {
-            let Counters { cgroup, link } = counters(status, &links)?;
+            let Counters { cgroup, link } = counters(status, &read)?;
             rows.push(Row {
                 labels: format!("app=\"{app}\",tenant=\"{}\"", status.name),
                 status,
@@ -132,11 +132,11 @@ pub(super) fn all(apps: &BTreeMap<AppName, App>, is_open: bool) -> std::io::Resu
     Ok(text.end())
 }
 
-fn counters(status: &TenantStatus, links: &Links) -> std::io::Result<Counters> {
+fn counters(status: &TenantStatus, (trees, links): &(Trees, Links)) -> std::io::Result<Counters> {
     let cgroup = status
         .cgroup
         .as_ref()
-        .map(|path| of_cgroup(Path::new(path)));
+        .map(|path| trees.of_cgroup(Path::new(path)));
     let link = status.link.as_ref().map(|name| links.named(name));
     Ok(Counters {
         cgroup: cgroup.transpose()?.flatten(),

@@ -11,7 +11,7 @@ use rustix::param::page_size;
 use super::usage::Reading;
 use tenantd_api::wire::TenantStatus;
 use tenantd_core::name::TenantName;
-use tenantd_host::counters::{Counters, Links, of_cgroup};
+use tenantd_host::counters::{Counters, Links, Trees};
 
 /// How many levels of cgroups below that of a tenant are looked at for processes.
 const DEPTH: usize = 4;
@@ -35,10 +35,11 @@ pub(super) fn read(tenants: &[TenantStatus], begun: Instant) -> Round {
             None
         }
     };
+    let trees = Trees::default();
     let mut readings = BTreeMap::new();
     for tenant in tenants {
         let cgroup = tenant.cgroup.as_deref().map(Path::new);
-        let counted = match cgroup.map_or(Ok(None), of_cgroup) {
+        let counted = match cgroup.map_or(Ok(None), |path| trees.of_cgroup(path)) {
             Ok(counted) => counted,
             Err(error) => {
                 fail(&format!("the counters of {}", tenant.name), error);
