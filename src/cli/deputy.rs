@@ -8,7 +8,7 @@ use anyhow::Context;
 use nix::sys::signal::SigSet;
 use rustix::process::setsid;
 
-use super::{exec, logs};
+use super::{exec, history, logs};
 use tenantd_daemon::deputy::{Order, VARIABLE, What};
 
 /// Carries out an order, if this process is a deputy; `None` in any other process.
@@ -25,6 +25,7 @@ fn carry_out() -> anyhow::Result<()> {
     let order: Order = serde_json::from_reader(io::stdin()).context("cannot read its order")?;
     match order.what {
         What::Logs(what) => logs::sent::send(&order.app, what),
+        What::History(asked) => history::send(&asked),
         What::Exec(what) => exec::deputy::carry_out(*what),
     }
 }

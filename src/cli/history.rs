@@ -1,6 +1,7 @@
 //! `history`: prints what has happened, as the meter has kept it.
 
-use std::io::{self, Write};
+use std::fs::File;
+use std::io::{self, Read, Write};
 
 use anyhow::{Context, bail};
 use jiff::Timestamp;
@@ -10,8 +11,11 @@ use super::args::History as Typed;
 use super::logs::Since;
 use super::plain::plain;
 use super::wrap::wrapped;
-use super::{End, meter};
-use tenantd_api::history::{Asked, Entry};
+use super::{End, converse, meter, metered, select};
+use tenantd_api::client::Connection;
+use tenantd_api::client::app::{self, Selector};
+use tenantd_api::client::pattern::Pattern;
+use tenantd_api::history::{Asked, Entry, Sent};
 use tenantd_api::wire::asked::RequestEvent;
 use tenantd_core::name::{AppName, TenantName};
 
@@ -25,7 +29,13 @@ const TEXT: usize = 400;
 const NAMED: usize = 5;
 
 /// Prints the history of the tenants of this application, or of all and of the host.
-pub(super) fn history(app: Option<AppName>, what: &Typed) -> anyhow::Result<End> {
+pub(super) fn history(selector: &Selector, what: &Typed) -> anyhow::Result<End> {
+    let is_root = rustix::process::geteuid().is_root();
+    let app = match is_root {
+        true => metered(selector)?,
+        // The supervisor knows what this user may see.
+        false => Some(app::find(selector)?),
+    };
     let zone = match what.utc {
         true => TimeZone::UTC,
         false => TimeZone::system(),
@@ -48,10 +58,12 @@ pub(super) fn history(app: Option<AppName>, what: &Typed) -> anyhow::Result<End>
         until_ms: until.map(Timestamp::as_millisecond),
         lines: what.lines.or(since.is_none().then_some(LINES)),
         kinds: what.kind.clone(),
+        is_restricted: false,
     };
-    let answer = meter::history(&serde_json::to_string(&asked)?)?;
-    let entries: Vec<Entry> =
-        serde_json::from_slice(&answer).context("cannot understand the answer of tenantd-meter")?;
+    let entries = match asked.app.clone().filter(|_| !is_root) {
+        Some(app) => received(&app, &what.names, &asked)?,
+        None => kept(&asked)?,
+    };
     if entries.is_empty() {
         eprintln!("nothing is known to have happened");
     }
@@ -66,6 +78,44 @@ pub(super) fn history(app: Option<AppName>, what: &Typed) -> anyhow::Result<End>
         }
     }
     Ok(End::Done)
+}
+
+fn kept(asked: &Asked) -> anyhow::Result<Vec<Entry>> {
+    let answer = meter::history(&serde_json::to_string(asked)?)?;
+    serde_json::from_slice(&answer).context("cannot understand the answer of tenantd-meter")
+}
+
+/// Asks the supervisor, which starts a deputy for a client that has the right `logs`.
+fn received(app: &AppName, names: &[Pattern], asked: &Asked) -> anyhow::Result<Vec<Entry>> {
+    let stream = converse(async {
+        let mut connection = Connection::open(app).await?;
+        // No name means all, which only some may ask for: those that this user sees are meant.
+        let any = [Pattern::any()];
+        let names = if names.is_empty() { &any } else { names };
+        let names = select::ask(&mut connection, names).await?;
+        Ok(connection.history(&names, asked).await?)
+    })?;
+    let mut bytes = Vec::new();
+    let read = File::from(stream).read_to_end(&mut bytes);
+    read.context("cannot read the history")?;
+    match serde_json::from_slice(&bytes) {
+        Ok(Sent::Entries(entries)) => Ok(entries),
+        Ok(Sent::Error(why)) => bail!("{why}"),
+        Err(_) => bail!(
+            "{app}: the process that read the history has ended: it was killed, or the right to read it was taken away"
+        ),
+    }
+}
+
+/// In a deputy: sends entries on standard output.
+pub(super) fn send(asked: &Asked) -> anyhow::Result<()> {
+    let sent = match kept(asked) {
+        Ok(entries) => Sent::Entries(entries),
+        Err(error) => Sent::Error(format!("{error:#}")),
+    };
+    let mut out = io::stdout().lock();
+    serde_json::to_writer(&mut out, &sent)?;
+    Ok(out.flush()?)
 }
 
 /// How entries are printed.

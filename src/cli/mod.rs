@@ -145,7 +145,7 @@ fn dispatch(cli: Cli) -> anyhow::Result<End> {
         Command::Meter(what) => meter::meter(&what),
         Command::Metrics(what) => metrics::metrics(&what.listen),
         Command::Usage(what) => usage::usage(metered(&selector)?.as_ref(), &what),
-        Command::History(what) => history::history(metered(&selector)?, &what),
+        Command::History(what) => history::history(&selector, &what),
         Command::ResolveHook => resolve_hook::resolve_hook(),
         Command::Plan { names, files, json } => planned(selector, &names, (files, json)),
         Command::Schema => schema::schema(),

@@ -2,6 +2,7 @@
 
 mod attack;
 mod exec;
+mod history;
 mod logs;
 
 use std::fs;

@@ -186,6 +186,19 @@ pub struct Asked {
     pub lines: Option<u64>,
     /// The kinds; all without one.
     pub kinds: Vec<Kind>,
+    /// Whether it is for a reader who sees only these tenants: without requests and the changes of reloads.
+    #[serde(default)]
+    pub is_restricted: bool,
+}
+
+/// What a deputy sends: the entries, or why it could not.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Sent {
+    /// The entries, the oldest first.
+    Entries(Vec<Entry>),
+    /// The error, as text for people.
+    Error(String),
 }
 
 #[cfg(test)]

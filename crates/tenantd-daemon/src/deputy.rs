@@ -11,6 +11,7 @@ use std::process::{Command, Stdio};
 use rustix::fs::{MemfdFlags, memfd_create};
 use serde::{Deserialize, Serialize};
 
+use tenantd_api::history::Asked;
 use tenantd_api::wire::{ExecTarget, LogPlace};
 use tenantd_core::name::{AppName, TenantName};
 use tenantd_host::children::{self, Spawned};
@@ -33,6 +34,8 @@ pub struct Order {
 pub enum What {
     /// Send the logs of tenants.
     Logs(Logs),
+    /// Send the history of tenants.
+    History(Box<Asked>),
     /// Run a command in a tenant.
     Exec(Box<Exec>),
 }
@@ -95,6 +98,7 @@ impl What {
     fn word(&self) -> &'static str {
         match self {
             Self::Logs(_) => "logs",
+            Self::History(_) => "history",
             Self::Exec(_) => "exec",
         }
     }

@@ -16,7 +16,9 @@ pub(super) const HELP: &str = "EXAMPLES
   tenantd history 'shop-*' --since '2026-11-27 22:00' --until '2026-11-28 06:00'
   tenantd history --kind end,limit --json | jq -r '.text'
 
-Needs root, and tenantd-meter.service, which keeps what supervisors note: see `tenantd meter`.
+Needs tenantd-meter.service, which keeps what supervisors note: see `tenantd meter`. A user without
+root needs the right `logs`, names one application, and sees neither requests nor what a reload
+changed.
 With names it shows these tenants, and what concerns all of them. What is the same more than three
 times within an hour is one entry, with a count and the time of the last. The output of a program before it ended, and
 the changes of a reload, follow in lines that begin with spaces.

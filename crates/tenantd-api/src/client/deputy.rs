@@ -3,6 +3,7 @@
 use std::os::fd::OwnedFd;
 
 use crate::client::{ClientError, Connection};
+use crate::history::Asked;
 use crate::wire::Deputy;
 use crate::wire::varlink::{Refusal, Supervisor};
 use tenantd_core::name::TenantName;
@@ -39,6 +40,25 @@ impl Connection {
             follow,
         } = what;
         let answer = self.varlink.logs(tenants, lines, since, follow).await;
+        self.descriptor(answer)
+    }
+
+    /// Asks for what happened to these tenants, or to all if the list is empty; `app`, `names` and `is_restricted`
+    /// of `asked` do not matter. Returns a stream with a [`Sent`](crate::history::Sent) as JSON: without requests,
+    /// and without the changes of reloads.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn history(
+        &mut self,
+        tenants: &[TenantName],
+        asked: &Asked,
+    ) -> Result<OwnedFd, ClientError> {
+        let kinds: Vec<&str> = asked.kinds.iter().map(|kind| kind.word()).collect();
+        let (since, until) = (asked.since_ms, asked.until_ms);
+        let varlink = &mut self.varlink;
+        let answer = varlink.history(tenants, since, until, asked.lines, &kinds);
+        let answer = answer.await;
         self.descriptor(answer)
     }
 

@@ -359,6 +359,16 @@ pub trait Supervisor {
         since: Option<i64>,
         follow: bool,
     ) -> zlink::Result<(Result<Deputy, Refusal>, Vec<OwnedFd>)>;
+    /// Starts a deputy that sends the history of these tenants.
+    #[zlink(return_fds)]
+    async fn history(
+        &mut self,
+        tenants: &[TenantName],
+        since: Option<i64>,
+        until: Option<i64>,
+        lines: Option<u64>,
+        kinds: &[&str],
+    ) -> zlink::Result<(Result<Deputy, Refusal>, Vec<OwnedFd>)>;
     /// Starts a deputy that runs a command in a tenant.
     #[zlink(return_fds)]
     async fn exec(

@@ -67,6 +67,12 @@ fn entries(
         entry.times = times.unsigned_abs();
         entry.until = Timestamp::from_millisecond(until_ms)?;
         if is_meant(&entry, asked, names) {
+            if asked.is_restricted {
+                // They may be about other tenants, or contain secrets.
+                entry.details.clear();
+                entry.tenants.clear();
+                entry.request = None;
+            }
             found.push(entry);
         }
     }
@@ -76,6 +82,21 @@ fn entries(
 fn is_meant(entry: &Entry, asked: &Asked, names: &[Pattern]) -> bool {
     if !asked.kinds.is_empty() && !asked.kinds.contains(&entry.kind) {
         return false;
+    }
+    if asked.is_restricted {
+        let is_of_tenant = entry.tenant.is_some();
+        match entry.kind {
+            Kind::Request => return false,
+            Kind::Start | Kind::End | Kind::Limit | Kind::Pause | Kind::Drift if is_of_tenant => {}
+            Kind::Gap if is_of_tenant => {}
+            // It is about all of them.
+            Kind::Supervisor | Kind::Host => return true,
+            Kind::Reload if !entry.tenants.is_empty() => {}
+            Kind::Start | Kind::End | Kind::Limit | Kind::Pause | Kind::Drift | Kind::Gap => {
+                return false;
+            }
+            Kind::Reload => return true,
+        }
     }
     let is_named = |name| names.iter().any(|pattern| pattern.matches(name));
     match &entry.tenant {

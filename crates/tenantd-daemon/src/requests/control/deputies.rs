@@ -91,7 +91,9 @@ impl Deputies {
 /// The two ends: for the client and for the deputy.
 fn ends(what: &What) -> io::Result<(OwnedFd, OwnedFd)> {
     match what {
-        What::Logs(_) => UnixStream::pair().map(|(ours, theirs)| (ours.into(), theirs.into())),
+        What::Logs(_) | What::History(_) => {
+            UnixStream::pair().map(|(ours, theirs)| (ours.into(), theirs.into()))
+        }
         What::Exec(_) => {
             let (unix, kind) = (AddressFamily::UNIX, SocketType::SEQPACKET);
             Ok(socketpair(unix, kind, SocketFlags::CLOEXEC, None)?)

@@ -265,9 +265,8 @@ where
         send_whole(more, reloaded, conn.write().write_half()).await
     }
 
-    /// Starts a process of root that sends the logs of these tenants to a client with the right `logs`, and
-    /// returns a stream from which they are read: the last lines of all tenants together, at most 10000, or all,
-    /// those since a time in microseconds since 1970, and with `follow` those that are added.
+    /// Starts a process of root that sends the logs of these tenants, for the right `logs`, to a stream: the last lines
+    /// of all together, at most 10000, or all, those since a time in microseconds, and with `follow` those that come.
     #[zlink(return_fds)]
     async fn logs(
         &self,
@@ -278,6 +277,19 @@ where
     ) -> (Result<Deputy, Refusal>, Vec<OwnedFd>) {
         let follow = follow.unwrap_or(false);
         with_descriptor(self.logged(tenants, (lines, since, follow)).await)
+    }
+
+    /// Starts a process of root that sends the history of these tenants, for the right `logs`. Times are in milliseconds.
+    #[zlink(return_fds)]
+    async fn history(
+        &self,
+        tenants: Option<Names>,
+        since: Option<i64>,
+        until: Option<i64>,
+        lines: Option<u64>,
+        kinds: Option<Vec<String>>,
+    ) -> (Result<Deputy, Refusal>, Vec<OwnedFd>) {
+        with_descriptor(self.happened(tenants, (since, until, lines), kinds).await)
     }
 
     /// Mends what of these tenants differs from the plan, and what all tenants share, as far as it can be while the

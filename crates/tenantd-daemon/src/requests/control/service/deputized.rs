@@ -7,6 +7,7 @@ use crate::deputy::{Exec, Logs, What};
 use crate::requests::control::deputies::Mandate;
 use crate::requests::control::refusals::not_joined;
 use crate::requests::queue::{AskedExec, Request};
+use tenantd_api::history::{Asked, Kind};
 use tenantd_api::wire::varlink::Refusal;
 use tenantd_api::wire::{Deputy, LOG_LINES_MAX};
 use tenantd_core::name::TenantName;
@@ -58,6 +59,40 @@ impl Service {
             self.deputies.send((self.app.clone(), what), mandate).await
         };
         self.audited("logs", of, answering).await
+    }
+
+    pub(super) async fn happened(
+        &self,
+        tenants: Option<Names>,
+        (since_ms, until_ms, lines): (Option<i64>, Option<i64>, Option<u64>),
+        kinds: Option<Vec<String>>,
+    ) -> Result<(Deputy, OwnedFd), Refusal> {
+        let tenants = named(tenants);
+        let of = tenants.clone();
+        self.turn(Right::Logs, &of).await?;
+        let answering = async {
+            let words = kinds.unwrap_or_default();
+            let is_asked = |kind: &&Kind| words.iter().any(|word| word == kind.word());
+            let kinds: Vec<Kind> = Kind::ALL.iter().filter(is_asked).copied().collect();
+            if kinds.len() != words.len() {
+                let reason = "a kind of entries is not known, or is named twice".to_owned();
+                return Err(Refusal::NoDeputy { reason });
+            }
+            let request = |reply| Request::Logs { tenants, reply };
+            let (tenants, _) = self.queue.send(request).await??;
+            let what = What::History(Box::new(Asked {
+                app: Some(self.app.clone()),
+                names: tenants.iter().map(ToString::to_string).collect(),
+                since_ms,
+                until_ms,
+                lines,
+                kinds,
+                is_restricted: true,
+            }));
+            let mandate = self.mandate(Right::Logs, tenants);
+            self.deputies.send((self.app.clone(), what), mandate).await
+        };
+        self.audited("history", of, answering).await
     }
 
     pub(super) async fn visited(
