@@ -1,5 +1,6 @@
 //! The command line: commands, options and their help texts. The terms are those of LEXICON.md.
 
+mod bundle;
 mod help;
 mod history;
 mod host;
@@ -22,6 +23,7 @@ use super::ocf;
 use tenantd_api::client::pattern::Pattern;
 use tenantd_core::name::TenantName;
 
+pub use self::bundle::{Export, Import};
 pub use self::history::History;
 pub use self::host::{Doctor, Gc, Init};
 pub use self::learn::Learn;
@@ -343,6 +345,12 @@ pub enum Command {
         #[arg(long, value_name = "UNIT")]
         if_restarting: Option<String>,
     },
+    /// Write a tenant, with its data, as one stream
+    #[command(after_help = bundle::EXPORT)]
+    Export(Export),
+    /// Make a tenant from a stream that `export` wrote, or check one
+    #[command(after_help = bundle::IMPORT)]
+    Import(Import),
     /// Print the JSON schema of the manifest, for editors
     #[command(after_help = "EXAMPLES\n  tenantd schema > tenantd.schema.json")]
     Schema,

@@ -15,6 +15,7 @@ use tenantd_api::client::app::{self, Selector};
 use tenantd_api::client::{ClientError, Connection};
 use tenantd_core::manifest::edit::{self, Added, EditError};
 use tenantd_core::name::{AppName, TenantName};
+use tenantd_core::plan::model::Plan;
 use tenantd_daemon::manifest::{ManifestFile, Unfit};
 use tenantd_host::replace::{Old, ReplaceError};
 
@@ -99,19 +100,45 @@ fn say(show: Show, line: &str) -> std::io::Result<()> {
     }
 }
 
+/// The path of the selected manifest.
+pub(super) fn manifest(selector: &Selector) -> anyhow::Result<PathBuf> {
+    match &selector.config {
+        Some(config) => Ok(config.clone()),
+        None => {
+            let app = app::find(selector)?;
+            converse(async { Ok(Connection::open(&app).await?.manifest().await?) })
+        }
+    }
+}
+
+/// The plan of a manifest to which a tenant with these keys is added, if it has none of this name. Returns
+/// whether it has one. Nothing is written.
+pub(super) fn planned(
+    config: &Path,
+    tenant: &TenantName,
+    keys: &[(String, String)],
+) -> anyhow::Result<(Plan, bool)> {
+    let before = std::fs::read_to_string(config).with_context(|| config.display().to_string())?;
+    let manifest = ManifestFile::at(config).with_context(|| config.display().to_string())?;
+    let (text, entry) = match edit::add(&before, tenant, keys) {
+        Ok(Added { text, entry }) => (text, Some(entry)),
+        Err(EditError::There(_)) => (before.clone(), None),
+        Err(error) => return Err(error).with_context(|| config.display().to_string()),
+    };
+    let plan = manifest.plan_of(text).map_err(|unfit| {
+        let older = entry.as_ref().and_then(|_| manifest.plan_of(before).err());
+        refused(config, &unfit, older.as_ref(), entry.as_deref())
+    })?;
+    Ok((plan, entry.is_none()))
+}
+
 /// Changes the selected manifest if the result is valid. Returns its application, its path and its
 /// text before the change.
 fn change_manifest(
     selector: &Selector,
     change: impl FnOnce(&str) -> Result<Edit, EditError>,
 ) -> anyhow::Result<(AppName, PathBuf, String)> {
-    let config = match &selector.config {
-        Some(config) => config.clone(),
-        None => {
-            let app = app::find(selector)?;
-            converse(async { Ok(Connection::open(&app).await?.manifest().await?) })?
-        }
-    };
+    let config = manifest(selector)?;
     let unchanged = || format!("{}: not changed", config.display());
     // It stays locked until it is replaced, so that of two edits the second one sees the first.
     let old = Old::read(&config).with_context(unchanged)?;

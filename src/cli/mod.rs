@@ -6,6 +6,7 @@ mod act;
 mod applications;
 mod applied;
 pub mod args;
+mod bundle;
 mod check;
 mod chown;
 pub mod complete;
@@ -125,13 +126,7 @@ pub fn execute(cli: Cli) -> anyhow::Result<End> {
 
 fn dispatch(cli: Cli) -> anyhow::Result<End> {
     let Cli { chosen, command } = cli;
-    let selector = app::selector(
-        Selector {
-            app: chosen.app,
-            config: chosen.config,
-        },
-        |name| std::env::var_os(name),
-    );
+    let selector = selected(chosen);
     let Some(command) = command else {
         return run::run(&config(selector, None)?);
     };
@@ -148,6 +143,8 @@ fn dispatch(cli: Cli) -> anyhow::Result<End> {
         Command::History(what) => history::history(&selector, &what),
         Command::ResolveHook => resolve_hook::resolve_hook(),
         Command::Plan { names, files, json } => planned(selector, &names, (files, json)),
+        Command::Export(what) => bundle::export(&selector, &what),
+        Command::Import(what) => bundle::import(&selector, &what),
         Command::Schema => schema::schema(),
         Command::Ocf { action } => Ok(ocf::ocf(action)),
         Command::ImportUnit { unit } => import::import(&unit),
@@ -185,6 +182,11 @@ fn dispatch(cli: Cli) -> anyhow::Result<End> {
         Command::Verify(what) => verify::verify(&selector, &what),
         Command::LeakTest(what) => leak_test::leak_test(&selector, &what),
     }
+}
+
+fn selected(chosen: args::Chosen) -> Selector {
+    let args::Chosen { app, config } = chosen;
+    app::selector(Selector { app, config }, |name| std::env::var_os(name))
 }
 
 fn ran(selector: Selector, what: &args::Run) -> anyhow::Result<End> {

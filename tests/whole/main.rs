@@ -19,6 +19,7 @@ mod bad_days;
 mod before;
 mod both_families;
 mod bridge;
+mod bundle;
 mod chaos;
 mod crash;
 mod crowd;

@@ -17,7 +17,7 @@ pub(crate) mod overlay;
 mod owner;
 mod record;
 pub(crate) mod rehearsal;
-mod remove;
+pub(crate) mod remove;
 pub mod survey;
 
 use std::ffi::OsStr;

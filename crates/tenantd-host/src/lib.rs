@@ -30,12 +30,14 @@
 //! | [`sealed`] | a copy of this program that nobody can change |
 //! | [`counters`] | what tenants have used, as the kernel counts it |
 //! | [`history`] | what supervisors note for the meter of what happens |
+//! | [`owner`], [`bundle`] | which host uses a datastore; a tenant as one stream |
 //! | [`crash`] | points at which a test kills the process |
 //! | [`timeline`] | what is done when, to find where time goes |
 //!
 //! All `unsafe` code of tenantd is in [`launch`].
 
 pub mod acl;
+pub mod bundle;
 pub mod cgroup;
 pub mod children;
 pub mod claim;

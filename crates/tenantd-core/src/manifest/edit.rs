@@ -3,6 +3,7 @@
 //!
 //! Values are not validated here: the edited manifest is read and checked like any other.
 
+mod keys;
 mod lines;
 mod rates;
 mod set;
@@ -11,6 +12,7 @@ mod tests;
 
 use toml_edit::{DocumentMut, InlineTable, Item, Table, TableLike, Value};
 
+pub use self::keys::keys;
 pub use self::set::{set, split};
 
 use super::suggest::closest;

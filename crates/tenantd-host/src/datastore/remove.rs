@@ -21,7 +21,7 @@ const BATCH: usize = 1024;
 ///
 /// # Errors
 /// `EXDEV` or `EBUSY` if something is mounted in it, and those of unlinkat(2) and renameat2(2).
-pub(super) fn entry(folder: BorrowedFd<'_>, name: &CStr) -> Result<(), Errno> {
+pub(crate) fn entry(folder: BorrowedFd<'_>, name: &CStr) -> Result<(), Errno> {
     let mut moved = Moved::default();
     remove(folder, name, &mut moved)?;
     while let Some(next) = moved.names.pop() {
@@ -34,7 +34,7 @@ pub(super) fn entry(folder: BorrowedFd<'_>, name: &CStr) -> Result<(), Errno> {
 ///
 /// # Errors
 /// See [`entry`].
-pub(super) fn left(folder: BorrowedFd<'_>) -> Result<(), Errno> {
+pub(crate) fn left(folder: BorrowedFd<'_>) -> Result<(), Errno> {
     loop {
         let opened = open_folder(folder, ".")?;
         let mut names = batch(&opened)?;
