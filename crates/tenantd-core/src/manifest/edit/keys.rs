@@ -82,11 +82,16 @@ port = "80"
             ("limits", r#"{ memory = { max = "1GiB" } }"#),
             ("vars", r#"{ port = "80" }"#),
         ];
-        let expected = expected.map(|(key, value)| (key.to_owned(), value.to_owned()));
-        assert_eq!(one, expected);
-        assert_eq!(keys(text, &name("two")).unwrap(), expected);
+        // `memory.max = 1` is the same as `memory = { max = 1 }`.
+        let means = |keys: &[(String, String)]| {
+            let lines = keys.iter().map(|(key, value)| format!("{key} = {value}\n"));
+            toml::from_str::<toml::Table>(&lines.collect::<String>()).unwrap()
+        };
+        let expected = means(&expected.map(|(key, value)| (key.to_owned(), value.to_owned())));
+        assert_eq!(means(&one), expected);
+        assert_eq!(means(&keys(text, &name("two")).unwrap()), expected);
         let added = add("[tenants]\n", &name("three"), &one).unwrap();
-        assert_eq!(keys(&added.text, &name("three")).unwrap(), expected);
+        assert_eq!(means(&keys(&added.text, &name("three")).unwrap()), expected);
         let missing = keys(text, &name("ones")).unwrap_err().to_string();
         assert!(missing.contains("did you mean one?"), "{missing}");
     }
