@@ -80,9 +80,12 @@ fn a_viewer_reads_what_was_done_in_a_restart_and_an_adoption() {
     nest(&events);
 }
 
+/// A piece of work: its beginning, its end, and its name.
+type Piece<'a> = (f64, f64, &'a str);
+
 /// Viewers draw the work of a thread as a stack: pieces lie within each other, or apart.
 fn nest(events: &[Event]) {
-    let mut threads: BTreeMap<(i64, i64), Vec<(f64, f64, &str)>> = BTreeMap::new();
+    let mut threads: BTreeMap<(i64, i64), Vec<Piece<'_>>> = BTreeMap::new();
     for event in events.iter().filter(|event| event.ph == "X") {
         let (begin, lasts) = (event.ts.unwrap(), event.dur.unwrap());
         let thread = threads.entry((event.pid, event.tid)).or_default();
@@ -92,7 +95,7 @@ fn nest(events: &[Event]) {
     let rounded = 0.01;
     for mut pieces in threads.into_values() {
         pieces.sort_by(|one, other| one.0.total_cmp(&other.0).then(other.1.total_cmp(&one.1)));
-        let mut around: Vec<(f64, f64, &str)> = Vec::new();
+        let mut around: Vec<Piece<'_>> = Vec::new();
         for piece in pieces {
             around.retain(|outer| outer.1 > piece.0 + rounded);
             if let Some(outer) = around.last() {

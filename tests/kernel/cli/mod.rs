@@ -170,10 +170,8 @@ impl Script {
             Request::Act {
                 verb,
                 tenants,
-                permanent: _,
-                engine: _,
-                grants: _,
                 reply,
+                ..
             } => {
                 self.down = verb == Verb::Stop;
                 let answer = |tenant: TenantStatus| TenantAnswer {

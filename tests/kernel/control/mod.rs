@@ -283,7 +283,7 @@ async fn answer_all(app: AppName, mut incoming: mpsc::Receiver<Request>) {
             Request::Signal { signal, reply, .. } => {
                 let _ = reply.send(Ok(vec![signalled(signal.1)]));
             }
-            Request::Freeze { how, reply, .. } => {
+            Request::Freeze(_, how, reply) => {
                 let _ = reply.send(Ok(vec![frozen(how)]));
             }
             Request::Set(asked) => drop(asked.reply.send(Ok(set_by_hand()))),

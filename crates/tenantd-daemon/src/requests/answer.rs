@@ -6,7 +6,7 @@ use tenantd_api::wire::watch::ProgramExit;
 use tenantd_api::wire::{self, AppStatus, ExecLimit, ExecTarget, LogPlace, TenantStatus, Tracking};
 use tenantd_core::name::TenantName;
 use tenantd_core::plan::model::{LaunchPlan, Limits};
-use tenantd_core::plan::{notify, phase::Phase};
+use tenantd_core::plan::notify;
 use tenantd_core::supervisor::forced::ForcedKill;
 use tenantd_core::supervisor::offline::Offline;
 use tenantd_core::supervisor::view::{StateWord, Unapplied, Want, Why};
