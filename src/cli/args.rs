@@ -1,6 +1,7 @@
 //! The command line: commands, options and their help texts. The terms are those of LEXICON.md.
 
 mod bundle;
+mod chosen;
 mod help;
 mod history;
 mod host;
@@ -12,7 +13,6 @@ mod top;
 mod usage;
 
 use std::ffi::OsString;
-use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueHint};
 use clap_complete::engine::ArgValueCandidates;
@@ -24,6 +24,7 @@ use tenantd_api::client::pattern::Pattern;
 use tenantd_core::name::TenantName;
 
 pub use self::bundle::{Export, Import};
+pub use self::chosen::Chosen;
 pub use self::history::History;
 pub use self::host::{Doctor, Gc, Init};
 pub use self::learn::Learn;
@@ -64,19 +65,6 @@ pub struct Cli {
     /// The command; `run` if none is given.
     #[command(subcommand)]
     pub command: Option<Command>,
-}
-
-/// The options that select an application.
-#[derive(Debug, Args)]
-pub struct Chosen {
-    /// Manifest to read (run, check, plan), or whose application to select
-    #[arg(long, global = true, value_name = "FILE", conflicts_with = "app")]
-    #[arg(value_hint = ValueHint::FilePath)]
-    pub config: Option<PathBuf>,
-    /// Application to select, if several run
-    #[arg(long, global = true, value_name = "NAME")]
-    #[arg(add = ArgValueCandidates::new(complete::apps))]
-    pub app: Option<String>,
 }
 
 /// The commands.

@@ -4,7 +4,7 @@
 //! implement `Serialize` have the same form on the socket and in the output of `--json`.
 
 use serde::{Deserialize, Serialize};
-use zlink::introspect::{CustomType, Type};
+use zlink::introspect::CustomType;
 
 use tenantd_core::name::{AppName, TenantName};
 pub use tenantd_core::plan::address::Addresses;
@@ -35,6 +35,7 @@ mod refused;
 mod repaired;
 mod residue;
 mod signalled;
+mod upgraded;
 pub mod varlink;
 pub mod watch;
 
@@ -56,6 +57,7 @@ pub use refused::RefusedWrite;
 pub use repaired::Repaired;
 pub use residue::{Residue, ResidueFate, ResidueKind, ResidueList};
 pub use signalled::Signalled;
+pub use upgraded::{Upgraded, Upgrading};
 
 /// The name of the varlink interface.
 pub const INTERFACE: &str = "io.tenantd.Supervisor";
@@ -379,24 +381,4 @@ pub enum StateWord {
     /// A state that only a later version knows. The supervisor never sends this.
     #[serde(other)]
     Unknown,
-}
-
-/// The program on disk has passed its preflight and is about to be executed.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Type)]
-pub struct Upgrading {
-    /// The version of the running supervisor.
-    pub from: String,
-    /// The version of the program on disk.
-    pub to: String,
-}
-
-/// The version of the running supervisor, and the result of its last upgrade.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Type)]
-pub struct Upgraded {
-    /// The version of the running supervisor.
-    pub version: String,
-    /// The process ID of the supervisor.
-    pub pid: u32,
-    /// Why the last upgrade was rolled back to this version; null if it was not.
-    pub refused: Option<String>,
 }

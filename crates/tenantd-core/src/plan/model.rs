@@ -5,6 +5,7 @@ mod control;
 mod files;
 mod link;
 mod mac;
+mod restart;
 mod subnet;
 
 use std::collections::BTreeMap;
@@ -34,6 +35,7 @@ pub use control::{ControlPlan, Operator, Reader};
 pub use files::{FilePlan, LogFiles};
 pub use link::{EndPlan, LinkPlan};
 pub use mac::MacAddr;
+pub use restart::{RestartPolicy, RestartWhen};
 pub use subnet::{Subnet6, UplinkPlan};
 
 /// One application and all its tenants.
@@ -355,37 +357,6 @@ pub struct Policy {
     pub watchdog: Option<Duration>,
     /// How it is made to read its configuration again.
     pub reload: Option<AppReload>,
-}
-
-/// What happens when a program exits without a request.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct RestartPolicy {
-    /// When it is restarted.
-    pub when: RestartWhen,
-    /// The delay after the first strike. It doubles with each further strike.
-    pub delay: Duration,
-    /// The maximum delay.
-    pub delay_max: Duration,
-    /// A launch that ran for this long clears the strikes.
-    pub healthy_after: Duration,
-    /// A tenant becomes failed after this many strikes within `window`. 0 means never.
-    pub strikes: u32,
-    /// The window for `strikes`.
-    pub window: Duration,
-    /// The exits that count as success in addition to status 0.
-    pub success: Vec<SuccessExit>,
-}
-
-/// When a program that exited without a request is restarted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum RestartWhen {
-    /// Always.
-    Always,
-    /// Unless it exited with success. Then the tenant is released and becomes exited.
-    OnFailure,
-    /// Never. The tenant becomes exited after success, and failed otherwise.
-    Never,
 }
 
 /// When a launch is ready.

@@ -5,6 +5,7 @@
 
 mod asked;
 mod audited;
+mod clients;
 mod deputized;
 
 use std::os::fd::OwnedFd;
@@ -16,7 +17,6 @@ use zlink::connection::Socket;
 
 use deputized::with_descriptor;
 
-use crate::requests::control::admission::Admitted;
 use crate::requests::control::deputies::Deputies;
 use crate::requests::control::guard::Writer;
 use crate::requests::control::judge::Judge;
@@ -66,38 +66,6 @@ pub(crate) struct Service {
     /// The places for subscriptions of its kind of clients.
     subscriptions: Arc<Semaphore>,
     limit: u32,
-}
-
-impl Service {
-    pub(super) fn new(app: AppName, queue: RequestQueue, deputies: Deputies) -> Self {
-        Self {
-            app,
-            queue,
-            deputies,
-            peer: None,
-            judge: None,
-            closed: None,
-            subscriptions: Arc::new(Semaphore::new(0)),
-            limit: 0,
-        }
-    }
-
-    /// The service for a connection of this peer.
-    pub(super) fn of(&self, peer: &Admitted, closed: &Receiver<()>) -> Self {
-        Self {
-            app: self.app.clone(),
-            queue: match peer.client() {
-                None => self.queue.clone(),
-                Some(client) => self.queue.of(client),
-            },
-            deputies: self.deputies.clone(),
-            peer: peer.pid,
-            judge: Some(peer.judge.clone()),
-            closed: Some(closed.clone()),
-            subscriptions: Arc::clone(&peer.subscriptions),
-            limit: peer.limit.subscriptions,
-        }
-    }
 }
 
 /// The supervisor of one application. An absent or empty list of tenants means all of them. A
