@@ -9,7 +9,7 @@ use crate::support::place::{self, folder, script};
 /// Has a tenant use so many processors for some seconds.
 fn burns(daemon: &Daemon, tenant: &str, many: usize) -> Child {
     let loops =
-        format!("for i in $(seq {many}); do timeout 8 sh -c 'while :; do :; done' & done; wait");
+        format!("for i in $(seq {many}); do timeout 40 sh -c 'while :; do :; done' & done; wait");
     let mut command = in_time(PROGRAM);
     command.args([
         "--app",

@@ -30,8 +30,12 @@ const PART: Duration = Duration::from_millis(500);
 /// The time between the two readings.
 const BETWEEN: Duration = Duration::from_secs(1);
 
-/// How long nothing is read after that. It is also how often a line is logged at most.
+/// How long nothing is read after a tenant was found that waits for what another uses, and how often it is told at most
+/// that one waits for what it uses itself.
 const REST: Duration = Duration::from_secs(30);
+
+/// How long nothing is read after any other reading: another tenant may begin to wait.
+const SHORT_REST: Duration = Duration::from_secs(5);
 
 /// The least part of the time that counts as waiting, in percent.
 const LEAST: u32 = 10;
@@ -63,6 +67,8 @@ pub(super) struct Pressure {
     felt: VecDeque<&'static str>,
     /// No reading before.
     rests: BTreeMap<&'static str, Instant>,
+    /// It is not told before that a tenant waits for what it uses itself.
+    told: BTreeMap<&'static str, Instant>,
     found: BTreeMap<TenantName, Starved>,
 }
 
@@ -76,6 +82,7 @@ impl Pressure {
             is_begun: false,
             felt: VecDeque::new(),
             rests: BTreeMap::new(),
+            told: BTreeMap::new(),
             found: BTreeMap::new(),
         }
     }
@@ -129,7 +136,7 @@ impl Pressure {
             if self.rests.get(resource).is_some_and(|until| now < *until) {
                 continue;
             }
-            self.rests.insert(resource, now + REST);
+            self.rests.insert(resource, now + SHORT_REST);
             let leaves = leaves(inventory);
             let sender = self.sender.clone();
             self.tasks.spawn_local(async move {
@@ -143,6 +150,15 @@ impl Pressure {
     fn judge(&mut self, resource: &'static str, readings: &[Reading]) -> Option<TenantName> {
         let found = judged(readings, BETWEEN)?;
         let (tenant, percent, by) = found;
+        let now = Instant::now();
+        let by_itself = by.as_ref().is_none_or(|(by, _)| *by == tenant);
+        if by_itself && self.told.get(resource).is_some_and(|until| now < *until) {
+            return None;
+        }
+        match by_itself {
+            true => self.told.insert(resource, now + REST),
+            false => self.rests.insert(resource, now + REST),
+        };
         let text = text(resource, &tenant, percent, by.as_ref());
         tracing::warn!(%tenant, "{tenant}: {text}");
         self.found.retain(|_, starved| starved.resource != resource);
