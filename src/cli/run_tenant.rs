@@ -101,7 +101,14 @@ impl Run<'_> {
     async fn run(mut self) -> anyhow::Result<End> {
         loop {
             let Some(mut subscription) = self.subscribe().await? else {
-                return self.not_stopped("no supervisor runs that could stop it");
+                // One may have come since it was looked for last.
+                return match self.opened().await {
+                    Ok(_) => self.stop(End::Done).await,
+                    Err(error) if is_away(&error) => {
+                        self.not_stopped("no supervisor runs that could stop it")
+                    }
+                    Err(error) => Err(error.into()),
+                };
             };
             loop {
                 match self.next(&mut subscription).await? {
@@ -122,10 +129,14 @@ impl Run<'_> {
         }
     }
 
+    async fn opened(&self) -> Result<Subscription, ClientError> {
+        Subscription::open(self.app, std::slice::from_ref(self.tenant)).await
+    }
+
     /// Watches the tenant, once a supervisor runs; `None` if a signal came before.
     async fn subscribe(&mut self) -> anyhow::Result<Option<Subscription>> {
         loop {
-            match Subscription::open(self.app, std::slice::from_ref(self.tenant)).await {
+            match self.opened().await {
                 Ok(subscription) => return Ok(Some(subscription)),
                 Err(error) if is_away(&error) => {}
                 Err(error) => return Err(error.into()),
