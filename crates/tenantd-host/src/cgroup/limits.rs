@@ -76,6 +76,7 @@ impl Limiter {
         let Some(tree) = self.tree.as_ref().filter(|_| last::is_wanted()) else {
             return Ok(());
         };
+        let _enabling = ENABLING.lock().unwrap_or_else(PoisonError::into_inner);
         let present = controllers(&tree.above);
         let mut counting = ["memory", "io"].into_iter();
         counting.try_for_each(
@@ -148,6 +149,8 @@ impl Tree {
         controller: &str,
         limits: &GroupLimits,
     ) -> Result<(), Failure> {
+        // No code panics while the lock is held.
+        let _enabling = ENABLING.lock().unwrap_or_else(PoisonError::into_inner);
         if controllers(folder).iter().any(|it| it == controller) {
             return Ok(());
         }
@@ -159,10 +162,8 @@ impl Tree {
             .map_or(Ok(()), |parent| self.enable_below(parent, controller))
     }
 
-    /// Lets what is below a folder have the files of a controller.
+    /// Lets what is below a folder have the files of a controller, while [`ENABLING`] is held.
     fn enable_below(&self, folder: &Path, controller: &str) -> Result<(), Failure> {
-        // No code panics while the lock is held.
-        let _enabling = ENABLING.lock().unwrap_or_else(PoisonError::into_inner);
         let mut folders: Vec<&Path> = folder.ancestors().collect();
         folders.retain(|one| one.starts_with(&self.above));
         for one in folders.into_iter().rev() {
