@@ -186,8 +186,8 @@ const STATUS: &[Section] = &[
                 "The host's side of its network: mended (how often it was corrected since the supervisor started) and drift (what differs from the plan and could not be corrected, a failure; null if nothing does). Beside app: the same for what all tenants share.",
             ),
             (
-                "cgroup, link",
-                "The path of its cgroup and the name of its link on the host, where the kernel counts what it uses; null while it has none. See tenantd-usage(8).",
+                "engine, cgroup, link",
+                "The engine that decides where it runs, null for tenantd itself. The path of its cgroup and the name of its link on the host, where the kernel counts what it uses; null while it has none. See tenantd-usage(8).",
             ),
             (
                 "last_failure, starved, by_hand, reached, usage",

@@ -52,6 +52,14 @@ fn host() {
     }
     ip("link set uplink up");
     ip("link set nobody up");
+    // The kernel notices it a moment later, and the test compares links at its end.
+    until("both ends have a carrier", || {
+        let is_up = |end: &str| {
+            let link = run(in_time("ip").args(["-o", "link", "show", end])).expect(0);
+            link.contains("state UP")
+        };
+        ["uplink", "nobody"].into_iter().all(is_up)
+    });
     ip("route add 198.51.100.0/24 dev uplink");
     ip(&format!(
         "neigh add {SILENT} lladdr 02:00:00:00:00:53 dev uplink"

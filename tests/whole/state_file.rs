@@ -50,6 +50,8 @@ fn seen(tenant: &TenantStatus) -> TenantStatus {
         since: second(tenant.since),
         until: tenant.until.map(second),
         link: None,
+        // A supervisor knows the failures that it has seen itself.
+        last_failure: None,
         ..tenant.clone()
     }
 }

@@ -62,5 +62,6 @@ pub(super) fn text(counts: Counts) -> String {
         1_048_576..10_737_418_240 => (bytes >> 20, "MiB"),
         _ => (bytes >> 30, "GiB"),
     };
-    format!("{entries} entries, {value} {unit}")
+    let noun = if entries == 1 { "entry" } else { "entries" };
+    format!("{entries} {noun}, {value} {unit}")
 }

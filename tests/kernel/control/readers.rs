@@ -95,7 +95,8 @@ pub(super) async fn methods(app: &AppName) -> Vec<String> {
 }
 
 /// The methods that a reader may not call, by name.
-const FOR_ROOT: [&str; 17] = [
+const FOR_ROOT: [&str; 19] = [
+    "AllowTakeover",
     "Collect",
     "Detach",
     "Diff",
@@ -103,6 +104,7 @@ const FOR_ROOT: [&str; 17] = [
     "Exec",
     "ExecOffline",
     "Freeze",
+    "History",
     "Logs",
     "Reload",
     "ReloadApp",
@@ -120,7 +122,7 @@ fn a_reader_may_read_the_state_and_nothing_else() {
     with_readers(|app, incoming, _| async move {
         tokio::task::spawn_local(answer_all(app.clone(), incoming));
         let methods = methods(&app).await;
-        assert_eq!(methods.len(), 21, "{methods:?}");
+        assert_eq!(methods.len(), 23, "{methods:?}");
         let (mut allowed, mut refused) = (BTreeSet::new(), BTreeSet::new());
         for method in methods {
             let parameters = match method.as_str() {

@@ -28,10 +28,10 @@ fn need(method: &str) -> Need {
         "Signal" => Need::Right(Right::Kill),
         "Freeze" => Need::Right(Right::Pause),
         "Set" => Need::Right(Right::Set),
-        "Logs" => Need::Right(Right::Logs),
+        "Logs" | "History" => Need::Right(Right::Logs),
         "Exec" => Need::Right(Right::Exec),
-        "Collect" | "Detach" | "Diff" | "Enter" | "ExecOffline" | "Reload" | "Repair"
-        | "Upgrade" => Need::Root,
+        "AllowTakeover" | "Collect" | "Detach" | "Diff" | "Enter" | "ExecOffline" | "Reload"
+        | "Repair" | "Upgrade" => Need::Root,
         other => panic!("{other}: say which right it needs"),
     }
 }
@@ -47,7 +47,7 @@ fn request(method: &str, tenant: Option<&str>) -> Vec<u8> {
         "ExecOffline" => json!({"tenant": one, "command": "fsck"}),
         "Signal" => json!({"tenants": tenants, "signal": 1}),
         "Freeze" => json!({"tenants": tenants, "frozen": true}),
-        "Start" | "Stop" | "Restart" | "ReloadApp" | "Logs" | "Status" => {
+        "Start" | "Stop" | "Restart" | "ReloadApp" | "Logs" | "History" | "Status" => {
             json!({"tenants": tenants})
         }
         _ => json!({}),

@@ -111,8 +111,8 @@ type Refusal = (Stage, libc::c_long, Option<i32>, &'static str);
 const REFUSED: &[Refusal] = &[
     (
         Stage::Signals,
-        libc::SYS_rt_sigaction,
-        Some(64),
+        libc::SYS_rt_sigprocmask,
+        Some(libc::SIG_SETMASK),
         "cannot reset the signals",
     ),
     (
