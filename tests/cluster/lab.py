@@ -104,7 +104,7 @@ class Host:
         if os.path.exists(f"{self.own}/ready"):
             os.remove(f"{self.own}/ready")
         os.makedirs(self.cgroup, exist_ok=True)
-        enter = f"echo 0 >{self.cgroup}/cgroup.procs && exec unshare -C -n -m -p -f --kill-child --mount-proc --propagation private {HERE}/host {LAB} {self.name}"
+        enter = f"echo 0 >{self.cgroup}/cgroup.procs && exec unshare -C -n -m -p -u -f --kill-child --mount-proc --propagation private {HERE}/host {LAB} {self.name}"
         self.child = subprocess.Popen(["sh", "-c", enter], stdin=subprocess.DEVNULL)
         until(f"host {self.name} is there", lambda: os.path.exists(f"{self.own}/ready"))
         children = open(f"/proc/{self.child.pid}/task/{self.child.pid}/children").read().split()

@@ -7,6 +7,7 @@ use std::time::Instant;
 use nix::sys::signal::Signal;
 use tenantd_api::wire::StateWord;
 
+use crate::run_tenant::{left_by, record};
 use crate::support::daemon::{CommandOutput, Daemon, PROGRAM, in_time, run, signal};
 use crate::support::place::{self, example, folder};
 
@@ -25,6 +26,16 @@ fn manifest() -> String {
 
 /// Calls the agent as Pacemaker does.
 fn agent(app: &str, action: &str, timeout_ms: u32) -> CommandOutput {
+    agent_with(app, action, timeout_ms, None)
+}
+
+/// Calls it with one more parameter.
+fn agent_with(
+    app: &str,
+    action: &str,
+    timeout_ms: u32,
+    more: Option<(&str, &str)>,
+) -> CommandOutput {
     let agent = Path::new(env!("CARGO_MANIFEST_DIR")).join("packaging/ocf/tenant");
     let programs = Path::new(PROGRAM).parent().unwrap().display();
     let variables = [
@@ -37,7 +48,10 @@ fn agent(app: &str, action: &str, timeout_ms: u32) -> CommandOutput {
             format!("{programs}:{}", std::env::var("PATH").unwrap()),
         ),
     ];
-    run(in_time(agent.to_str().unwrap()).arg(action).envs(variables))
+    run(in_time(agent.to_str().unwrap())
+        .arg(action)
+        .envs(variables)
+        .envs(more))
 }
 
 #[track_caller]
@@ -172,5 +186,46 @@ fn a_stop_that_is_not_proved_fails() {
     assert_eq!(code(&daemon, "monitor"), FAILED);
     assert_eq!(code(&daemon, "stop"), 0);
     assert_eq!(code(&daemon, "monitor"), NOT_RUNNING);
+    daemon.end();
+}
+
+#[test]
+fn the_agent_takes_the_datastore_of_a_host_that_was_lost() {
+    place::host();
+    folder("/srv/data");
+    let daemon = Daemon::start_settled(&manifest());
+    assert_eq!(code(&daemon, "start"), 0);
+    assert_eq!(code(&daemon, "stop"), 0);
+    let own = record(&daemon);
+    let lost = || left_by(&daemon, "bbbbbbbb0123456789abcdef01234567", &own.boot);
+
+    // Neither without fencing, nor data that no other host can use, unless it is a copy.
+    for parameter in [("OCF_RESKEY_unsafe", "1"), ("OCF_RESKEY_storage", "local")] {
+        lost();
+        let said = agent_with(&daemon.app, "start", 20_000, Some(parameter));
+        assert_eq!(said.code, FAILED, "{parameter:?} {said:?}");
+        assert!(
+            said.err.contains("host elsewhere (machine bbbbbbbb)"),
+            "{parameter:?} {said:?}"
+        );
+        assert_eq!(record(&daemon).host, "elsewhere");
+        assert_eq!(code(&daemon, "stop"), 0);
+    }
+    lost();
+    assert_eq!(code(&daemon, "start"), 0);
+    let now = record(&daemon);
+    assert!(now.live && now.machine == own.machine, "{now:?}");
+    assert_eq!(code(&daemon, "stop"), 0);
+
+    // A start that is refused allows nothing to the operator who starts the tenant after it.
+    let manifest = fs::read_to_string(&daemon.manifest).unwrap();
+    let without = manifest.replace(", engine = \"pacemaker\"", ", autostart = false");
+    assert_ne!(manifest, without);
+    fs::write(&daemon.manifest, without).unwrap();
+    daemon.tell(&["reload"]).expect(0);
+    lost();
+    assert_eq!(code(&daemon, "start"), FAILED);
+    assert_eq!(daemon.tell(&["start", "acme"]).code, 12);
+    daemon.tell(&["stop", "acme"]).expect(0);
     daemon.end();
 }

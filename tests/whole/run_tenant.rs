@@ -81,7 +81,8 @@ fn run(daemon: &Daemon, arguments: &[&str]) -> CommandOutput {
     daemon.tell(&[&["run", "--tenant"], arguments].concat())
 }
 
-fn record(daemon: &Daemon) -> owner::Record {
+/// The record of the tenant acme.
+pub(crate) fn record(daemon: &Daemon) -> owner::Record {
     let path = format!("/var/lib/tenantd/{}/acme", daemon.app);
     let folder = datastore::open(Path::new(&path)).unwrap();
     owner::read(folder.as_fd(), Path::new(&path))
@@ -169,8 +170,8 @@ fn a_tenant_runs_as_long_as_the_command_and_the_exit_code_says_how_it_ended() {
     daemon.end();
 }
 
-/// Writes the record as another host has left it, or this one.
-fn left_by(daemon: &Daemon, machine: &str, boot: &str) {
+/// Writes the record of the tenant acme, which was started before, as another host has left it, or this one.
+pub(crate) fn left_by(daemon: &Daemon, machine: &str, boot: &str) {
     let mut record = serde_json::to_value(record(daemon)).unwrap();
     record["live"] = true.into();
     record["machine"] = machine.into();

@@ -137,6 +137,8 @@ async fn start(asked: &Asked) -> Done {
             connected => break connected.map_err(|error| failed(&error))?,
         }
     };
+    let allowed = allow_takeover(&mut connection, asked).await;
+    allowed.map_err(|error| failed(&error))?;
     let answers = connection.start_by(Engine::Pacemaker, &tenants).await;
     for answer in answers.map_err(|error| failed(&error))? {
         if let Answer::Refused { reason } = answer.answer {
@@ -151,6 +153,24 @@ async fn start(asked: &Asked) -> Done {
             let tenant = &asked.tenant;
             Err(failed(&format!("{tenant}: a reload removed it")))
         }
+    }
+}
+
+/// Allows the start to take the datastore from the host that had it, see the owner record: Pacemaker has fenced
+/// that host, or has proved the tenant stopped there. Not without fencing, nor for data of one host, which no other
+/// host can use, unless it is a copy. Nor for a tenant whose start is refused, where an operator could use it.
+async fn allow_takeover(connection: &mut Connection, asked: &Asked) -> Result<(), ClientError> {
+    if !asked.is_shared || asked.is_unsafe {
+        return Ok(());
+    }
+    let tenants = std::slice::from_ref(&asked.tenant);
+    let status = connection.status(tenants).await?;
+    let ours = Some(Engine::Pacemaker.word());
+    match status.tenants.first() {
+        Some(tenant) if tenant.engine.as_deref() == ours => {
+            connection.allow_takeover(tenants).await
+        }
+        Some(_) | None => Ok(()),
     }
 }
 
