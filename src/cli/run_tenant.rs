@@ -16,6 +16,7 @@ use tenantd_api::client::watch::{Became, Subscription, Until, Waiting, Watched};
 use tenantd_api::client::{ClientError, Connection};
 use tenantd_api::wire::watch::{EndReason, EventKind};
 use tenantd_api::wire::{Answer, StateWord, TenantStatus, Verb, Want};
+use tenantd_core::manifest::engine::Engine;
 use tenantd_core::name::{AppName, TenantName};
 
 /// The exit code of a tenant that was given up.
@@ -58,7 +59,15 @@ pub(super) fn run(app: &AppName, tenant: &TenantName, takeover: bool) -> anyhow:
 
 async fn start(connection: &mut Connection, tenant: &TenantName) -> anyhow::Result<()> {
     let tenants = std::slice::from_ref(tenant);
-    let answers = connection.act(Verb::Start, tenants, false).await?;
+    let status = connection.status(tenants).await?;
+    let engine = status.tenants.first().and_then(|it| it.engine.as_deref());
+    // The program that runs this command is the engine. Pacemaker has its agent instead.
+    let answers = match engine.and_then(Engine::of_word) {
+        Some(Engine::Other) => connection.start_by(Engine::Other, tenants).await?,
+        Some(Engine::Pacemaker | Engine::Tenantd) | None => {
+            connection.act(Verb::Start, tenants, false).await?
+        }
+    };
     for answered in answers {
         match answered.answer {
             Answer::Accepted | Answer::AlreadySo => {}

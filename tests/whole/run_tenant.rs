@@ -10,11 +10,13 @@ use nix::sys::signal::Signal;
 use tenantd_api::wire::StateWord;
 use tenantd_host::{datastore, owner};
 
-use crate::support::daemon::{CommandOutput, Daemon, LIMIT, PROGRAM, ends, pidfd, signal, until};
+use crate::support::daemon::{
+    CommandOutput, Daemon, LIMIT, PROGRAM, ends, pidfd, signal, until,
+};
 use crate::support::place::{self, SRV, script};
 
-/// An application with the tenants acme, which runs, and fails, whose program ends at once. Neither is
-/// started by the supervisor.
+/// An application with the tenants acme, which runs, fails, whose program ends at once, and two of other engines.
+/// None is started by the supervisor.
 fn start() -> Daemon {
     place::host();
     place::folder("/srv/data");
@@ -32,6 +34,8 @@ autostart = false
 [tenants]
 acme = {{ ip = "10.77.0.11" }}
 fails = {{ ip = "10.77.0.12" }}
+other = {{ ip = "10.77.0.13", engine = "other" }}
+moved = {{ ip = "10.77.0.14", engine = "pacemaker" }}
 "#
     ))
 }
@@ -265,5 +269,26 @@ fn a_datastore_that_another_host_uses_is_refused_until_that_is_taken_over() {
 
     is_refused_if_damaged(&daemon);
     daemon.tell(&["stop", "acme"]).expect(0);
+    daemon.end();
+}
+
+#[test]
+fn the_command_is_the_engine_of_a_tenant_that_names_another_one() {
+    let daemon = start();
+    daemon.tell(&["start", "other"]).expect(1);
+    let running = Running::start(&daemon, &["other"]);
+    daemon.until_state("other", StateWord::Up);
+    let (code, said) = running.stop();
+    assert_eq!(code, 0, "{said}");
+    assert_eq!(daemon.tenant("other").state, StateWord::Down);
+
+    // Pacemaker has its agent: a second engine would start the tenant beside it.
+    let said = run(&daemon, &["moved"]);
+    assert_eq!(said.code, 1, "{said:?}");
+    assert!(
+        said.err.contains("Pacemaker decides on which host it runs"),
+        "{said:?}"
+    );
+    assert_eq!(daemon.tenant("moved").state, StateWord::Down);
     daemon.end();
 }
