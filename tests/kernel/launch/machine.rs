@@ -50,6 +50,27 @@ fn the_id_of_the_machine_is_one_of_the_tenant() {
 }
 
 #[test]
+fn a_tenant_has_one_id_also_if_the_host_has_two() {
+    const SECOND: &str = "0123456789abcdef0123456789abcdef";
+    let own = |host: &str| {
+        let id = machine_id::derived(machine_id::parse(host).unwrap(), "tenantd:wiki/acme");
+        machine_id::plain(id)
+    };
+    let host = read_to_string(MACHINE).unwrap();
+    let first = own(&host);
+    let mut bench = Bench::script("cat /etc/machine-id /var/lib/dbus/machine-id");
+    ids(&bench, false);
+    std::fs::write(DBUS, format!("{SECOND}\n")).unwrap();
+    for _ in 0..2 {
+        assert_eq!(bench.output(), format!("{first}\n{first}\n"));
+    }
+    bench.view().visible = vec![MACHINE.into()];
+    assert_eq!(bench.output(), format!("{host}{}\n", own(SECOND)));
+    bench.view().visible = vec![DBUS.into()];
+    assert_eq!(bench.output(), format!("{first}\n{SECOND}\n"));
+}
+
+#[test]
 fn an_id_in_a_folder_of_the_tenant_is_left_alone() {
     let mut bench = Bench::script("ls -A /var/lib/dbus; cat /etc/machine-id");
     ids(&bench, false);

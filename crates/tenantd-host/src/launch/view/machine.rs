@@ -28,7 +28,7 @@ pub(crate) const FILE: &str = "machine-id";
 /// A [`Failure`] of stage files.
 pub(in crate::launch) fn id(order: &Order<'_>, mounts: &mut Mounts) -> Result<(), Failure> {
     let mut added: Vec<PathBuf> = Vec::new();
-    let mut written = None;
+    let mut is_written = false;
     for path in MACHINE_IDS.map(Path::new) {
         let failed =
             |error: io::Error| on(STAGE, path)(Errno::from_io_error(&error).unwrap_or(Errno::IO));
@@ -47,11 +47,12 @@ pub(in crate::launch) fn id(order: &Order<'_>, mounts: &mut Mounts) -> Result<()
             continue;
         }
         let own = super::names::folder(order.label).join(FILE);
-        let id = machine_id::derived(host, &format!("tenantd:{}", order.label));
-        // Both files of the host have the same id, mostly.
-        if written != Some(id) {
+        // A tenant has one id, also if the host's second file has another than the first. A second write would
+        // replace the file of the first mount, and a mount of a file without a name cannot be moved to its place.
+        if !is_written {
+            let id = machine_id::derived(host, &format!("tenantd:{}", order.label));
             write(&own, &format!("{}\n", machine_id::plain(id))).map_err(failed)?;
-            written = Some(id);
+            is_written = true;
         }
         let tree = opened(&own).and_then(|found| mounts::clone_alone(&found, true));
         mounts.add(STAGE, tree.map_err(on(STAGE, path))?, &real)?;
