@@ -3,6 +3,7 @@
 
 use std::fs;
 use std::os::fd::AsFd;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
@@ -11,7 +12,7 @@ use tenantd_api::wire::StateWord;
 use tenantd_host::{datastore, owner};
 
 use crate::support::daemon::{
-    CommandOutput, Daemon, LIMIT, PROGRAM, ends, pidfd, signal, until,
+    CommandOutput, Daemon, LIMIT, PROGRAM, ends, pidfd, signal, tenantd, until,
 };
 use crate::support::place::{self, SRV, script};
 
@@ -290,5 +291,45 @@ fn the_command_is_the_engine_of_a_tenant_that_names_another_one() {
         "{said:?}"
     );
     assert_eq!(daemon.tenant("moved").state, StateWord::Down);
+    daemon.end();
+}
+
+#[test]
+fn neither_a_command_nor_chown_changes_data_that_another_host_uses() {
+    let daemon = start();
+    let command = |name: &str| {
+        let path = format!("/srv/data/{name}");
+        daemon.tell(&["exec", "--offline", "acme", "--", "touch", &path])
+    };
+    let made = |name: &str| {
+        let path = format!("/var/lib/tenantd/{}/acme/{name}", daemon.app);
+        fs::metadata(path).ok().map(|found| found.uid())
+    };
+    // A tenant of root gets nothing from chown.
+    let manifest = fs::read_to_string(&daemon.manifest).unwrap();
+    let config = format!("{SRV}/nobody.toml");
+    fs::write(&config, manifest.replace("\"root\"", "\"nobody\"")).unwrap();
+    let chown = || tenantd(&["chown", "--config", &config, "acme"]);
+
+    command("one").expect(0);
+    let own = record(&daemon);
+    assert!(!own.live, "{own:?}");
+    left_by(&daemon, "bbbbbbbb0123456789abcdef01234567", &own.boot);
+    let said = command("two");
+    assert_eq!(said.code, 125, "{said:?}");
+    assert!(said.err.contains("host elsewhere"), "{said:?}");
+    assert_eq!(made("two"), None);
+    assert_eq!(daemon.tenant("acme").state, StateWord::Down);
+    let said = chown();
+    assert_eq!(said.code, 1, "{said:?}");
+    assert!(said.out.contains("host elsewhere"), "{said:?}");
+    assert_eq!(made("one"), Some(0));
+    assert!(record(&daemon).host == "elsewhere" && record(&daemon).live);
+
+    daemon.tell(&["start", "acme", "--takeover"]).expect(0);
+    daemon.tell(&["stop", "acme"]).expect(0);
+    command("two").expect(0);
+    chown().expect(0);
+    assert_eq!((made("one"), made("two")), (Some(65534), Some(65534)));
     daemon.end();
 }
