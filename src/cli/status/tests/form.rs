@@ -4,8 +4,7 @@ use super::*;
 
 #[test]
 fn the_form_of_the_json_is_stable() {
-    let status = select::chosen(sample(), &["acme".parse().unwrap()]).unwrap();
-    insta::assert_json_snapshot!(status, @r#"
+    insta::assert_json_snapshot!(select::chosen(sample(), &["acme".parse().unwrap()]).unwrap(), @r#"
     {
       "app": "wiki",
       "pid": 99,
