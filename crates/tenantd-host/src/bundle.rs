@@ -37,6 +37,15 @@ pub use read::head;
 /// The version of the form. A reader refuses later ones.
 pub const FORMAT: u32 = 1;
 
+/// The records of a member: extended attributes may have 64 KiB each.
+const RECORDS_MAX: u64 = 4 << 20;
+
+/// The parts of a file with holes.
+const PARTS_MAX: u64 = 1 << 20;
+
+/// A path below the datastore is shorter, as those of the kernel.
+const PATH_MAX: usize = 4096;
+
 const HEAD: &str = "bundle.json";
 const DATA: &str = "data";
 const SUMS: &str = "sums";

@@ -206,8 +206,11 @@ impl Held {
     /// # Errors
     /// Those of removing; then it is read again.
     pub fn forget(self) -> io::Result<()> {
-        for (path, _locked) in &self.files {
-            fs::remove_file(path)?;
+        for (path, locked) in &self.files {
+            // Without a newer file nothing kept a writer from making one, which has replaced the older one since.
+            if is_at(path, &locked.metadata()?) {
+                fs::remove_file(path)?;
+            }
         }
         Ok(())
     }
@@ -263,6 +266,30 @@ mod tests {
         held.forget().unwrap();
         writer.join().unwrap();
         assert_eq!(lines(&waiting[2].take().unwrap().unwrap()), ["three"]);
+    }
+
+    #[test]
+    fn what_replaces_an_older_file_while_it_is_read_is_kept() {
+        let root = tempfile::tempdir().unwrap();
+        let (app, tenant, _) = names();
+        let append = |text: &str| {
+            append_in(root.path(), &app, Some(&tenant), text.as_bytes()).unwrap();
+        };
+        append("first");
+        // A writer, or the meter, was killed when it had renamed, or removed, the newer one.
+        let path = root.path().join("wiki/acme");
+        fs::rename(&path, older(&path)).unwrap();
+        let waiting = waiting_in(root.path()).unwrap();
+        let held = waiting[0].take().unwrap().unwrap();
+        append("second");
+        append(&"x".repeat(usize::try_from(TENANT_MAX).unwrap()));
+        held.forget().unwrap();
+        let text = waiting[0].take().unwrap().unwrap().text;
+        assert!(
+            text.contains("second") && !text.contains("first"),
+            "{}",
+            text.len()
+        );
     }
 
     fn names() -> (AppName, TenantName, TenantName) {

@@ -205,7 +205,7 @@ impl Sink for Making<'_> {
         let root = made
             .and_then(|()| self.open_staging())
             .map_err(file(&self.staged))?;
-        lock(root.as_fd(), &self.staged)?;
+        self.lock(&root)?;
         self.root = Some(root);
         Ok(())
     }
@@ -277,17 +277,21 @@ impl Making<'_> {
         opened(self.parent.as_fd(), &self.staging, OFlags::DIRECTORY)
     }
 
+    fn lock(&self, folder: &OwnedFd) -> Result<(), BundleError> {
+        let name = (self.parent.as_fd(), self.staging.as_os_str());
+        lock(name, folder.as_fd(), &self.staged)
+    }
+
     /// Removes what an earlier import has left, unless that runs.
     fn clear(&mut self) -> Result<(), BundleError> {
         self.levels.clear();
         let failed = || file(&self.staged);
-        if self.root.take().is_none() {
-            match self.open_staging() {
-                Ok(left) => lock(left.as_fd(), &self.staged)?,
-                Err(Errno::NOENT) => return Ok(()),
-                Err(errno) => return Err(failed()(errno)),
-            }
-        }
+        // Until it is removed: else that of another import which begins meanwhile would be removed.
+        let _locked = match self.root.take().map_or_else(|| self.open_staging(), Ok) {
+            Ok(left) => self.lock(&left).map(|()| left)?,
+            Err(Errno::NOENT) => return Ok(()),
+            Err(errno) => return Err(failed()(errno)),
+        };
         let name = CString::new(self.staging.as_bytes()).map_err(|_| failed()(Errno::INVAL))?;
         remove::entry(self.parent.as_fd(), &name).map_err(failed())?;
         remove::left(self.parent.as_fd()).map_err(failed())

@@ -10,10 +10,7 @@ use tar::{Archive, EntryType, Header};
 
 use self::said::Said;
 use super::sums::{List, Sums};
-use super::{BundleError, Counts, END, End, Entry, FORMAT, HEAD, Head, Kind, SUMS};
-
-/// The records of a member: extended attributes may have 64 KiB each.
-const RECORDS_MAX: u64 = 4 << 20;
+use super::{BundleError, Counts, END, End, Entry, FORMAT, HEAD, Head, Kind, RECORDS_MAX, SUMS};
 
 /// The head, with its entry of the manifest; and a list of checksums.
 const JSON_MAX: u64 = 4 << 20;

@@ -131,6 +131,34 @@ fn what_would_leave_the_datastore_is_refused() {
 }
 
 #[test]
+fn what_could_not_be_imported_is_not_exported() {
+    let deep = |length: usize| "d/".repeat(2000) + &"e".repeat(length - 4000);
+    let mut large = entry("large", EMPTY);
+    large.meta.attributes = (0..65)
+        .map(|n| (format!("user.{n}").into(), vec![0; 1 << 16]))
+        .collect();
+    let holes = |number: u64| {
+        let map = (0..number).map(|at| Part { at, length: 0 }).collect();
+        let (size, map) = (1 << 30, Some(map));
+        entry("holes", Kind::File { size, map })
+    };
+    let write = |entry: &Entry| {
+        let mut writer = Writer::new(std::io::sink(), &head_of(FORMAT)).unwrap();
+        writer.entry(entry, None).map_err(|error| error.to_string())
+    };
+    for (one, why) in [
+        (entry(&deep(4096), EMPTY), "longer than 4095 bytes"),
+        (large, "larger than 4 MiB"),
+        (holes(PARTS_MAX + 1), "more than a million holes"),
+    ] {
+        let said = write(&one).unwrap_err();
+        assert!(said.contains(why), "{said}");
+    }
+    write(&holes(PARTS_MAX)).unwrap();
+    read(&bundle(&[entry(&deep(4095), EMPTY)])).unwrap();
+}
+
+#[test]
 fn a_changed_byte_and_a_missing_end_are_noticed() {
     let whole = bundle(&[entry("a", EMPTY), entry("b", Kind::Symlink(b"a".to_vec()))]);
     read(&whole).unwrap();

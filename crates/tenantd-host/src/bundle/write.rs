@@ -10,6 +10,7 @@ use tar::{EntryType, Header};
 
 use super::sums::Sums;
 use super::{BundleError, Counts, DATA, END, Entry, HEAD, Head, Kind, Part, SUMS, pax};
+use super::{PARTS_MAX, PATH_MAX, RECORDS_MAX};
 
 const BLOCK: usize = 512;
 const BUFFER: usize = 1 << 17;
@@ -68,6 +69,7 @@ impl<W: Write> Writer<W> {
         file: Option<&mut File>,
     ) -> Result<(), BundleError> {
         let path = member(&entry.path);
+        fits(entry)?;
         let (map, size) = match &entry.kind {
             Kind::File { size, map: None } => (None, *size),
             Kind::File { map: Some(map), .. } => {
@@ -123,6 +125,12 @@ impl<W: Write> Writer<W> {
         for (name, value) in &entry.meta.attributes {
             let key = [b"SCHILY.xattr.", name.as_slice()].concat();
             pax::add(&mut records, &key, value);
+        }
+        if records.len() as u64 > RECORDS_MAX {
+            return Err(unfit(
+                entry,
+                "its extended attributes are larger than 4 MiB together",
+            ));
         }
         let mut header = Header::new_ustar();
         header.set_entry_type(EntryType::XHeader);
@@ -194,6 +202,29 @@ impl<W: Write> Writer<W> {
         let left = (BLOCK - used) % BLOCK;
         let written: io::Result<()> = self.out.write_all(&[0; BLOCK][..left]);
         written.map_err(BundleError::Stream)
+    }
+}
+
+fn unfit(entry: &Entry, why: &str) -> BundleError {
+    BundleError::Unfit {
+        path: entry.path.clone(),
+        why: format!("{why}, which a bundle cannot have"),
+    }
+}
+
+/// Whether an import takes it: a backup that cannot be restored is none.
+fn fits(entry: &Entry) -> Result<(), BundleError> {
+    if entry.path.as_os_str().len() >= PATH_MAX {
+        return Err(unfit(
+            entry,
+            "its path below the datastore is longer than 4095 bytes",
+        ));
+    }
+    match &entry.kind {
+        Kind::File { map: Some(map), .. } if map.len() as u64 > PARTS_MAX => {
+            Err(unfit(entry, "it has more than a million holes"))
+        }
+        _ => Ok(()),
     }
 }
 

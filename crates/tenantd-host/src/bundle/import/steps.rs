@@ -9,6 +9,7 @@ use std::path::Path;
 
 use rustix::fs::{AtFlags, CWD, FlockOperation, Gid, Mode, OFlags, ResolveFlags, Timespec};
 use rustix::fs::{Timestamps, Uid, chmod, chown, chownat, flock, fsync, openat2, utimensat};
+use rustix::fs::{fstat, statat};
 use rustix::io::Errno;
 
 use super::refused;
@@ -42,10 +43,23 @@ pub(super) fn opened(
     openat2(folder, path, flags, Mode::empty(), resolve)
 }
 
-pub(super) fn lock(folder: BorrowedFd<'_>, path: &Path) -> Result<(), BundleError> {
+/// Locks a folder that was opened by its name in `parent`.
+pub(super) fn lock(
+    (parent, name): (BorrowedFd<'_>, &OsStr),
+    folder: BorrowedFd<'_>,
+    path: &Path,
+) -> Result<(), BundleError> {
+    let other = || refused(path, "another import is making it");
     match flock(folder, FlockOperation::NonBlockingLockExclusive) {
-        Ok(()) => Ok(()),
-        Err(Errno::WOULDBLOCK) => Err(refused(path, "another import is making it")),
+        Ok(()) => {}
+        Err(Errno::WOULDBLOCK) => return Err(other()),
+        Err(errno) => return Err(file(path)(errno)),
+    }
+    // Another import may have removed it before, and made its own.
+    let locked = fstat(folder).map_err(file(path))?;
+    match statat(parent, name, AtFlags::SYMLINK_NOFOLLOW) {
+        Ok(named) if (named.st_dev, named.st_ino) == (locked.st_dev, locked.st_ino) => Ok(()),
+        Ok(_) | Err(Errno::NOENT) => Err(other()),
         Err(errno) => Err(file(path)(errno)),
     }
 }
@@ -127,4 +141,37 @@ pub(super) fn is_closed(source: &Path) -> bool {
         let found = std::fs::symlink_metadata(folder);
         found.is_ok_and(|found| found.uid() == 0 && found.mode() & 0o011 == 0)
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::fd::AsFd;
+
+    #[test]
+    fn what_another_import_has_made_anew_is_not_locked() {
+        let folder = tempfile::tempdir().unwrap();
+        let parent = File::open(folder.path()).unwrap();
+        let (name, path) = (
+            OsStr::new(".acme.importing"),
+            folder.path().join(".acme.importing"),
+        );
+        let lock = |fd: &OwnedFd| lock((parent.as_fd(), name), fd.as_fd(), &path);
+        std::fs::create_dir(&path).unwrap();
+        let opened = || opened(parent.as_fd(), name, OFlags::DIRECTORY).unwrap();
+        let (before, second) = (opened(), opened());
+        lock(&before).unwrap();
+        assert!(
+            lock(&second)
+                .unwrap_err()
+                .to_string()
+                .contains("another import")
+        );
+        drop(before);
+        std::fs::remove_dir(&path).unwrap();
+        assert!(lock(&second).is_err(), "it is removed");
+        std::fs::create_dir(&path).unwrap();
+        assert!(lock(&second).is_err(), "this is another one");
+        lock(&opened()).unwrap();
+    }
 }

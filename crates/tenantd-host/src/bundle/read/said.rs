@@ -10,12 +10,8 @@ use tar::{EntryType, Header};
 
 use super::{no_bundle, refused};
 use crate::bundle::attributes::is_kept;
-use crate::bundle::{BundleError, DATA, Entry, Kind, Meta, Part, pax};
+use crate::bundle::{BundleError, DATA, Entry, Kind, Meta, PARTS_MAX, PATH_MAX, Part, pax};
 
-/// The parts of a file with holes.
-const PARTS_MAX: u64 = 1 << 20;
-
-const PATH_MAX: usize = 4096;
 const NAME_MAX: usize = 255;
 
 /// What the records and the header of a member say.
