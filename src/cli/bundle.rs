@@ -1,5 +1,6 @@
 //! `export` and `import`: a tenant as one stream.
 
+mod entry;
 mod shown;
 
 use std::fs::{self, File};
@@ -99,10 +100,20 @@ fn whole<T>(
         path: path.to_owned(),
         source,
     };
+    // A pipe or a device is written as it is: the rename would replace it.
+    if fs::metadata(path).is_ok_and(|found| !found.is_file()) {
+        let mut file = File::options().write(true).open(path).map_err(failed)?;
+        return write(&mut file);
+    }
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     let partial = path.with_file_name(format!(".{name}.part"));
+    // One that a killed export has left, or that another user has made, such as a link.
+    match fs::remove_file(&partial) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(failed(error)),
+        Ok(()) | Err(_) => {}
+    }
     let mut options = File::options();
-    let options = options.write(true).create(true).truncate(true).mode(0o600);
+    let options = options.write(true).create_new(true).mode(0o600);
     let mut file = options.open(&partial).map_err(failed)?;
     let written = write(&mut file).and_then(|written| {
         file.sync_all().map_err(failed)?;
@@ -115,7 +126,7 @@ fn whole<T>(
         synced.map_err(failed).map(|()| written)
     });
     if written.is_err() {
-        // The error says why; the next export overwrites it.
+        // The error says why; the next export removes it.
         drop(fs::remove_file(&partial));
     }
     written
@@ -136,6 +147,8 @@ pub(super) fn import(selector: &Selector, what: &Import) -> anyhow::Result<End> 
         return verify(&from, stream);
     }
     root()?;
+    // A folder is open for each level of the datastore.
+    limits::raise().context("cannot raise the limit on open descriptors")?;
     // The head says which tenant it is, and is read again with the rest.
     let mut begun = Vec::new();
     let head = bundle::head(Copying(&mut stream, &mut begun))
@@ -223,6 +236,9 @@ impl Place {
         let (plan, is_known) = edit::planned(config, tenant, &head.entry)?;
         let found = plan.tenants.into_iter().find(|it| it.name == *tenant);
         let plan = found.with_context(|| format!("{tenant}: not in the manifest"))?;
+        if !is_known {
+            entry::check(config, tenant, &head.entry)?;
+        }
         Ok(Self { plan, is_known })
     }
 }

@@ -1,5 +1,7 @@
 //! A tenant as one stream: exported, checked, and imported elsewhere.
 
+mod strangers;
+
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::Write;

@@ -21,7 +21,7 @@ started meanwhile. Sockets are left out; a device in the datastore is an error, 
 by which an overlay marks deleted files. What `tenantd usage` shows is not in it.
 
 A FILE is made under another name, for root only, and gets its name once it is complete and on
-disk. Without --to the bundle goes to standard output.
+disk; a device or a pipe is written as it is. Without --to the bundle goes to standard output.
 
 EXIT CODES
   0 exported   1 failed; there is no FILE then   2 usage error";
@@ -35,7 +35,8 @@ pub(super) const IMPORT: &str = "EXAMPLES
 
 Makes the datastore of a tenant from a bundle, and adds its entry to the manifest, as `tenantd
 add` does. If the manifest has the tenant already, its entry stays as it is: so a tenant is
-restored, or imported with another address. A datastore that is there is never replaced: move
+restored, or imported with another address. An entry of a bundle with `user`, `group`,
+`secrets` or `datastore` is refused: write it to the manifest yourself. A datastore that is there is never replaced: move
 it away first.
 
 Nothing is made half: the datastore is made beside its place, checked, written to disk, and
