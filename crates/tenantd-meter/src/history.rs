@@ -97,20 +97,34 @@ impl History {
         if waiting.is_empty() && !is_due {
             return Ok(());
         }
+        for files in waiting.chunks(FILES_MAX) {
+            if let Err(error) = self.take(connection, files) {
+                // Nothing of these files is in the store.
+                self.sizes = table::sizes(connection)?;
+                return Err(error);
+            }
+        }
+        if is_due {
+            self.removed_ms = now_ms;
+            let round = connection.transaction()?;
+            table::remove_old(&round, now_ms.saturating_sub(self.bounds.age_ms))?;
+            self.sizes = table::sizes(&round)?;
+            round.commit()?;
+        }
+        Ok(())
+    }
+
+    /// Takes these files, all or none.
+    fn take(&mut self, connection: &mut Connection, files: &[Waiting]) -> anyhow::Result<()> {
         let round = connection.transaction()?;
         let mut held = Vec::new();
-        for file in waiting.iter().take(FILES_MAX) {
+        for file in files {
             let taken = file.take();
             let taken = taken.with_context(|| format!("cannot read {}", name(file)))?;
             if let Some(taken) = taken {
                 self.file(&round, (&file.app, file.tenant.as_ref()), &taken.text)?;
                 held.push(taken);
             }
-        }
-        if is_due {
-            self.removed_ms = now_ms;
-            table::remove_old(&round, now_ms.saturating_sub(self.bounds.age_ms))?;
-            self.sizes = table::sizes(&round)?;
         }
         round.commit()?;
         for one in held {

@@ -129,8 +129,9 @@ impl Provisioner {
             if found.controller != controller {
                 self.links.plug(found.index, link, &bridge).await?;
             }
-            self.links.correct(found, link, controller).await?;
+            // It is isolated before anything else sets it up: until then it reaches other ports.
             self.raise_port(found.index, link).await?;
+            self.links.correct(found, link, controller).await?;
             self.carries_soon(found.index, controller).await?;
         }
         let host = &link.host.name;
