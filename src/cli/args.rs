@@ -2,6 +2,7 @@
 
 mod bundle;
 mod chosen;
+mod cluster;
 mod help;
 mod history;
 mod host;
@@ -25,6 +26,7 @@ use tenantd_core::name::TenantName;
 
 pub use self::bundle::{Export, Import};
 pub use self::chosen::Chosen;
+pub use self::cluster::{Cluster, Task};
 pub use self::history::History;
 pub use self::host::{Doctor, Gc, Init};
 pub use self::learn::Learn;
@@ -349,6 +351,9 @@ pub enum Command {
         #[arg(value_enum)]
         action: ocf::Action,
     },
+    /// Print the commands that make tenants resources of Pacemaker
+    #[command(after_help = cluster::HELP)]
+    Cluster(Cluster),
     /// Print a manifest that is made from a unit of systemd
     #[command(after_help = help::IMPORT_UNIT)]
     ImportUnit {

@@ -9,6 +9,7 @@ pub mod args;
 mod bundle;
 mod check;
 mod chown;
+mod cluster;
 pub mod complete;
 pub mod deputy;
 mod detach;
@@ -146,6 +147,7 @@ fn dispatch(cli: Cli) -> anyhow::Result<End> {
         Command::Export(what) => bundle::export(&selector, &what),
         Command::Import(what) => bundle::import(&selector, &what),
         Command::Schema => schema::schema(),
+        Command::Cluster(what) => cluster::cluster(&config(selector, Some("cluster"))?, &what),
         Command::Ocf { action } => Ok(ocf::ocf(action)),
         Command::ImportUnit { unit } => import::import(&unit),
         Command::Learn(what) => learn::learn(&what),

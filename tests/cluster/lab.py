@@ -424,7 +424,20 @@ def tester(lab):
     print(f"{'ocf-tester':24} {said.strip().splitlines()[-1]}", flush=True)
 
 
-ALL = {"move": move, "swap": swap, "drain": drain, "supervisor": supervisor_killed, "killed": killed, "cut": cut_off,
+def plan(lab):
+    """Has crm take twice what `tenantd cluster plan` prints, in a copy of this cluster's configuration, and Pacemaker check it."""
+    copy, options = f"{LAB}/plan.xml", "--local b=t2 --size a=4GiB,2 --size b=4GiB,2 --size c=4GiB,2"
+    lab.hosts["a"].sh("sh", "-ec", f"""cibadmin --query >{copy}; export CIB_file={copy}
+        for time in first second; do tenantd cluster plan --config {LAB}/store.toml {options} | sh; done
+        crm_verify -x {copy}""")
+    text = open(copy).read()
+    wanted = ['id="store.t1"', 'id="store.t2"', 'rsc="store.t2" resource-discovery="exclusive"', 'value="balanced"']
+    if missing := [it for it in wanted if it not in text]:
+        raise SystemExit(f"crm did not take {missing} of the plan")
+    print(f"{'cluster plan':24} crm takes it, and crm_verify finds no fault", flush=True)
+
+
+ALL = {"plan": plan, "move": move, "swap": swap, "drain": drain, "supervisor": supervisor_killed, "killed": killed, "cut": cut_off,
        "stop": stop_fails, "fence": fence_delayed}
 
 

@@ -5,6 +5,7 @@
 //!
 //! `UPDATE=1 cargo test --test pure golden` updates the files; then read the diff.
 
+mod cluster;
 mod fingerprints;
 
 use std::collections::BTreeMap;

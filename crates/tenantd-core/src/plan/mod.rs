@@ -7,6 +7,7 @@ pub mod address;
 pub mod alive;
 mod build;
 pub mod changes;
+pub mod cluster;
 mod control;
 pub mod data;
 mod datastore;
