@@ -1,10 +1,13 @@
 //! Programs that hang: `[app.alive]` notices it, and the restart policy decides.
 
+use std::path::Path;
+
 use nix::sys::signal::Signal;
 use tenantd_api::wire::TenantStatus;
 
 use crate::support::daemon::{Daemon, signal};
 use crate::support::place::{self, script};
+use crate::support::until;
 
 fn is_ready(tenant: &TenantStatus) -> bool {
     tenant.ready == Some(true)
@@ -41,7 +44,7 @@ fn a_server_that_hangs_is_started_again() {
 fn a_command_in_the_tenant_asks() {
     place::host();
     place::folder("/srv/data");
-    script("app", "rm -f hangs\nexec sleep 1000000");
+    script("app", "rm -f hangs\ntouch begun\nexec sleep 1000000");
     // It is asked with the tenant's user, environment, network and folders.
     script("ask", "test ! -e \"$STATE/hangs\"");
     let alive = "{ command = [\"/srv/ask\"], interval = \"100ms\", failures = 2 }";
@@ -56,7 +59,12 @@ fn a_command_in_the_tenant_asks() {
     };
     let daemon = Daemon::start(&manifest("always", alive));
     daemon.until_tenant("acme", is_ready);
-    std::fs::write(format!("/var/lib/tenantd/{}/acme/hangs", daemon.app), "").unwrap();
+    let store = format!("/var/lib/tenantd/{}/acme", daemon.app);
+    // It is ready once it was executed, and removes the file a moment later.
+    until("the program has begun", || {
+        Path::new(&format!("{store}/begun")).exists()
+    });
+    std::fs::write(format!("{store}/hangs"), "").unwrap();
     let acme = daemon.until_tenant("acme", |t| t.restarts == 1 && is_ready(t));
     assert_eq!(acme.why, None);
     daemon.end();

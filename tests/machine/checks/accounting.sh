@@ -123,11 +123,11 @@ while_all_are_killed() {
     manifest
     systemctl start $METER tenantd@$APP
     wait_for up_acme
-    worked acme cpu 5
+    worked acme cpu 20
     received acme 10.81.0.11 50
     worked acme write 25
     killed
-    worked acme cpu 5
+    worked acme cpu 20
     received acme 10.81.0.11 50
     killed
     worked acme write 25
@@ -142,7 +142,7 @@ while_no_meter_runs() {
     systemctl stop $METER
     local began=$SECONDS
     tenantd start --app $APP bolt
-    worked bolt cpu 5
+    worked bolt cpu 20
     received bolt 10.81.0.12 50
     worked bolt write 25
     tenantd stop --app $APP bolt
@@ -186,7 +186,7 @@ print(int(total))' "$leaf/memory.current" "/var/lib/tenantd/$APP/acme/done" >/ru
 ready_for_the_reboot() {
     systemctl -q enable $METER tenantd@$APP
     for name in out_bytes io_written; do metered acme $name >/var/tmp/before.$name; done
-    worked acme cpu 5
+    worked acme cpu 20
     received acme 10.81.0.11 20
     worked acme write 20
 }
@@ -198,7 +198,7 @@ after_the_reboot() {
     metered_near acme cpu_usec "$(cpu acme)"
     metered_near acme out_bytes "$(more out_bytes $((20 << 20)))"
     metered_near acme io_written "$(more io_written $((20 << 20)))"
-    worked acme cpu 5
+    worked acme cpu 20
     metered_near acme cpu_usec "$(cpu acme)"
     tenantd usage --app $APP --by month
     saw "$(tenantd usage --app $APP --by month | tail -n +2 | tr '\n' ';')"
