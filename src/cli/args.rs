@@ -348,7 +348,7 @@ pub enum Command {
     #[command(after_help = help::OCF)]
     Ocf {
         /// What Pacemaker asks for
-        #[arg(value_enum)]
+        #[arg(value_enum, hide_possible_values = true)]
         action: ocf::Action,
     },
     /// Print the commands that make tenants resources of Pacemaker

@@ -5,6 +5,15 @@ The agent /usr/lib/ocf/resource.d/tenantd/tenant calls this command; by hand, `c
 `crm_resource` are the way. The tenant must have `engine = \"pacemaker\"` in the manifest, which must be the
 same on each host of the cluster, and the supervisor must run on each: docs/cluster.md describes all of it.
 
+ACTIONS
+  start         start the tenant on this host, and wait until it is ready
+  stop          stop the tenant, and prove that no process of it is left
+  monitor       tell whether the tenant runs here
+  migrate_to    stop the tenant here, since it is to start on another host
+  migrate_from  start the tenant here, since it was stopped on another host
+  meta-data     describe the agent, as XML
+  validate-all  check parameters, manifest and fencing
+
 VARIABLES
   OCF_RESKEY_app     name of the application
   OCF_RESKEY_name    name of the tenant
