@@ -36,8 +36,8 @@ pub enum Task {
 /// The arguments of `cluster`.
 #[derive(Debug, Args)]
 pub struct Cluster {
-    /// What to do
-    #[arg(value_enum, value_name = "TASK")]
+    /// What to do: plan
+    #[arg(value_enum, value_name = "TASK", hide_possible_values = true)]
     pub task: Task,
     /// Print commands for crm(8) [default]
     #[arg(long, conflicts_with = "pcs")]
