@@ -86,6 +86,7 @@ fn host() -> Table {
             address("lo", "127.0.0.1/8"),
             address("wan0", "192.0.2.10/24"),
             address("lan0", "10.20.0.5/16"),
+            address("br0", "10.31.0.1/16"),
             address("lan0", "fd00:91::5/80"),
             // Another application's hub, and this one's own from an earlier run.
             address("tg0123456789ab", "10.99.0.1/24"),

@@ -144,6 +144,56 @@ fn a_tenant_receives_and_sends_at_its_rate() {
     daemon.end();
 }
 
+/// Live, as in the other modes; the host is a machine of the bridge's network.
+#[test]
+fn a_port_of_a_bridge_of_the_host_has_its_rates() {
+    place::host();
+    place::folder("/srv/data");
+    example("idle");
+    for words in [
+        "link add br0 type bridge mcast_snooping 0",
+        "link add lan0 up type veth peer name lan1",
+        "link set lan1 up",
+        "link set lan0 master br0",
+        "address add 10.77.0.1/24 dev br0",
+        "link set br0 up",
+    ] {
+        run(in_time("ip").args(words.split(' '))).expect(0);
+    }
+    // Its routes come and go late, and the test compares routes at its end.
+    for name in ["br0", "lan0", "lan1"] {
+        let key = format!("/proc/sys/net/ipv6/conf/{name}/disable_ipv6");
+        std::fs::write(key, "1").unwrap();
+    }
+    until("the bridge forwards", || {
+        let shown = run(in_time("ip").args(["-o", "link", "show", "br0"])).expect(0);
+        shown.contains("state UP")
+    });
+    let port = |rate: &str| {
+        let network = "[network]\nmode = \"bridge\"\nbridge = \"br0\"\nsubnet = \"10.77.0.0/24\"
+gateway = \"10.77.0.1\"\n[defaults]\noutbound = \"routed\"\n[tenants]";
+        manifest(rate).replace("[tenants]", network)
+    };
+    let daemon = Daemon::start_settled(&port(""));
+    let before = daemon.tenant("acme").pid;
+    for inward in [true, false] {
+        let free = rate(&daemon, inward, 100.0);
+        assert!(free > 110.0, "without a limit it is more: {free} Mbit/s");
+    }
+    let rates = ", rate = { in = \"100 Mbit/s\", out = \"20 Mbit/s\" }";
+    write_manifest(&daemon.app, &port(rates));
+    daemon.tell(&["reload"]).expect(0);
+    until("the rates are as planned", || {
+        daemon.tell(&["verify"]).code == 0
+    });
+    assert_rate(&daemon, true, 100.0);
+    assert_rate(&daemon, false, 20.0);
+    assert_eq!(daemon.tenant("acme").pid, before);
+    // The host has learnt the tenant's address, as any machine.
+    run(in_time("ip").args(["neigh", "flush", "dev", "br0"])).expect(0);
+    daemon.end();
+}
+
 #[test]
 fn a_rate_that_another_program_removes_is_put_back_or_told() {
     let daemon = start(", rate = \"50 Mbit/s\"");

@@ -76,6 +76,11 @@ pub(super) fn network(
     if macvlan::is_beside(network) {
         around.subnets.clear();
     }
+    if port::is_wanted(network) {
+        around
+            .gateways
+            .retain(|(gateway, _)| !port::is_host(*gateway, &foreign, parent.as_ref()));
+    }
     claims::check(host, &around.subnets, (app, &foreign), problems);
     check_host(&foreign, &around, &manifest.tenants, &mut free, problems);
     let app = app?;

@@ -1,13 +1,16 @@
 //! Checks `bridge`: a bridge that the host has, of which tenants are to be ports.
 
+use std::net::IpAddr;
+
 use toml::Spanned;
 
 use super::BRIDGE_TENANTS_MAX;
+use super::macvlan::Of;
 use crate::manifest::problem::Problems;
 use crate::manifest::raw::{Manifest, Network};
 use crate::manifest::value;
 use crate::plan::derive;
-use crate::plan::facts::{Bridge, HostFacts, Parent, ParentKind};
+use crate::plan::facts::{Bridge, HostAddress, HostFacts, Parent, ParentKind};
 use crate::plan::model::Interface;
 
 /// Whether tenants are to be ports of a bridge of the host.
@@ -27,6 +30,13 @@ pub(super) fn check_keys(network: &Network, problems: &mut Problems) {
             .report(&bridge.span(), "`bridge` has no effect in this mode")
             .help("add `mode = \"bridge\"`, or remove it");
     }
+}
+
+/// Whether a gateway is the host, as a machine of the bridge's network.
+pub(super) fn is_host(gateway: IpAddr, host: &[&HostAddress], bridge: Option<&Of>) -> bool {
+    let is_by = |interface: &str| bridge.is_some_and(|it| it.name.as_str() == interface);
+    let mut all = host.iter();
+    all.any(|it| it.network.ip() == gateway && is_by(&it.interface))
 }
 
 /// Looks the bridge up, and reports one that cannot have the tenants as ports.
