@@ -1,5 +1,5 @@
-//! How long the first answer of a tenant takes once its network is ready, in each mode: to the host by both families,
-//! and to a machine on an uplink by both. Some clients have asked before, and so know that nobody has the address.
+//! How long the first answer of a tenant takes once its network is ready, in each mode: to the host, and to a machine
+//! outside, by both families. Some clients have asked before, and so know that nobody has the address, or still ask.
 //!
 //! A packet that is lost costs a second, and so does a neighbour entry that is not complete. A figure is the longest time
 //! of all rounds, because each client has one first answer only.
@@ -8,9 +8,19 @@
 
 #![allow(unreachable_pub, reason = "the shared modules are private here")]
 
-#[path = "../../tests/kernel/network/host.rs"]
-#[allow(dead_code, reason = "the tests of networks use the rest")]
-mod host;
+#[path = "../../tests/kernel/network"]
+#[allow(unused, reason = "the tests of networks use the rest")]
+mod network {
+    pub mod firewall;
+    pub mod host;
+    pub mod uplink;
+    pub mod macvlan {
+        pub mod lan;
+    }
+    pub mod port {
+        pub mod lan;
+    }
+}
 #[path = "../cold_start/sheet.rs"]
 #[allow(dead_code, reason = "the cold start uses all of it")]
 mod sheet;
@@ -18,18 +28,18 @@ mod sheet;
 mod support;
 
 use std::fs::{File, write};
-use std::io::{Read, Write};
+use std::io::Read;
 use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
-use std::sync::Arc;
-use std::thread::{JoinHandle, spawn};
 use std::time::{Duration, Instant};
 
-use tenantd_core::plan::model::{LinkPlan, Mode, TrafficPlan};
+use tenantd_core::plan::model::{LinkPlan, Mode, NetworkPlan};
 use tenantd_core::plan::traffic::Outbound;
 use tenantd_host::netns::Netns;
 use tenantd_host::network::Network;
 
-use host::{LIMIT, block_on, inside, ip, link6, plan6};
+use network::firewall::{Server, with};
+use network::host::{LIMIT, block_on, inside, ip, link6, plan6};
+use network::{macvlan, port, uplink};
 use sheet::Sheet;
 
 /// How often each is measured.
@@ -38,27 +48,98 @@ const ROUNDS: u16 = 50;
 /// The longest time that a first answer may take, in ms.
 const GOAL: f64 = 50.0;
 
+/// How long a client asks where nobody refuses it: its question for the neighbour is still open when the tenant comes.
+const ASKS: Duration = Duration::from_millis(20);
+
+/// A mode with the network around it.
+struct Scene {
+    name: &'static str,
+    network: NetworkPlan,
+    /// The tenant of a number, which no other tenant of the run has.
+    tenant: Box<dyn Fn(u16) -> LinkPlan>,
+    /// The first number.
+    first: u16,
+    /// The machine outside.
+    outside: Netns,
+    /// Whether the host reaches the tenants.
+    from_host: bool,
+}
+
 fn main() {
-    support::enter();
-    let machine = outside();
     let mut sheet = Sheet::default();
-    for (mode, name) in [(Mode::Routed, "routed"), (Mode::Bridge, "bridge")] {
+    for scene in [
+        || own(Mode::Routed, "routed"),
+        || own(Mode::Bridge, "bridge"),
+        by_uplink,
+        on_interface,
+        on_bridge_of_host,
+    ] {
+        let scene = scene();
         for asked in [false, true] {
-            let [host4, host6, out4, out6] = block_on(longest(mode, asked, &machine));
             let before = if asked { ", asked before" } else { "" };
-            for (who, longest) in [
-                ("host, IPv4", host4),
-                ("host, IPv6", host6),
-                ("outside, IPv4", out4),
-                ("outside, IPv6", out6),
-            ] {
-                let figure = format!("{name}, {who}{before}: longest, ms");
+            for (who, longest) in block_on(longest(&scene, asked)) {
+                let figure = format!("{}, {who}{before}: longest, ms", scene.name);
                 let longest = longest.as_secs_f64() * 1000.0;
                 sheet.figure(&figure, vec![longest]).goal(GOAL);
             }
         }
     }
     sheet.print();
+}
+
+/// A subnet of the host's own.
+fn own(mode: Mode, name: &'static str) -> Scene {
+    support::enter();
+    Scene {
+        name,
+        network: plan6(mode),
+        tenant: Box::new(move |n| open(link6(mode, n))),
+        first: 2,
+        outside: outside(),
+        from_host: true,
+    }
+}
+
+/// Addresses of the network that the host's uplink is in.
+fn by_uplink() -> Scene {
+    let outside = uplink::office();
+    write("/proc/sys/net/ipv4/ip_forward", "1").unwrap();
+    write("/proc/sys/net/ipv6/conf/all/forwarding", "1").unwrap();
+    Scene {
+        name: "uplink",
+        network: uplink::uplinked(true),
+        tenant: Box::new(|n| {
+            let addresses = [format!("192.0.2.{n}"), format!("2001:db8::{n}")];
+            open(uplink::member(n, &addresses.each_ref().map(String::as_str)))
+        }),
+        first: 100,
+        outside,
+        from_host: true,
+    }
+}
+
+/// Macvlans of an interface of the host.
+fn on_interface() -> Scene {
+    Scene {
+        name: "macvlan",
+        outside: macvlan::lan::Lan::new().client,
+        network: macvlan::lan::plan(),
+        tenant: Box::new(macvlan::lan::tenant),
+        first: 100,
+        from_host: false,
+    }
+}
+
+/// Ports of a bridge of the host.
+fn on_bridge_of_host() -> Scene {
+    Scene {
+        name: "bridge of the host",
+        outside: port::lan::bridged().client,
+        network: port::lan::plan(),
+        tenant: Box::new(port::lan::tenant),
+        first: 100,
+        from_host: true,
+    }
 }
 
 /// A machine on an uplink of the test host, which routes the tenants' subnet to it.
@@ -93,82 +174,62 @@ fn outside() -> Netns {
     netns
 }
 
-/// The longest times until the first answer: to the host by IPv4 and IPv6, and to a machine outside by both.
-async fn longest(mode: Mode, asked: bool, machine: &Netns) -> [Duration; 4] {
-    let network = Network::open(plan6(mode)).await.unwrap();
-    let mut longest = [Duration::ZERO; 4];
-    for n in 2..2 + ROUNDS {
-        let link = open(link6(mode, n));
-        let addresses: Vec<IpAddr> = link.addresses.iter().collect();
+/// The longest times until the first answer, of each client.
+async fn longest(scene: &Scene, asked: bool) -> Vec<(&'static str, Duration)> {
+    let network = Network::open(scene.network.clone()).await.unwrap();
+    let mut clients = vec![("outside, IPv4", true), ("outside, IPv6", true)];
+    if scene.from_host {
         // Each client asks an address once. Outside comes last.
-        let from_host = addresses.iter().map(|to| (false, *to));
-        let clients = from_host.chain(addresses.iter().map(|to| (true, *to)));
-        let clients: Vec<(bool, IpAddr)> = clients.collect();
-        let ask_as = |(is_outside, to): (bool, IpAddr)| match is_outside {
-            true => inside(machine, || ask(to)),
-            false => ask(to),
+        clients.splice(0..0, [("host, IPv4", false), ("host, IPv6", false)]);
+    }
+    let mut longest = vec![Duration::ZERO; clients.len()];
+    for n in scene.first..scene.first + ROUNDS {
+        let link = (scene.tenant)(n);
+        let addresses = asked_addresses(&link);
+        let questions = clients.iter().zip(addresses.iter().cycle());
+        let ask_as = |(_, is_outside): &(&str, bool), to: IpAddr, limit| match is_outside {
+            true => inside(&scene.outside, || ask(to, limit)),
+            false => ask(to, limit),
         };
         if asked {
-            for client in &clients {
-                assert!(ask_as(*client).is_none(), "nobody is there yet");
+            for (client, to) in questions.clone() {
+                assert!(ask_as(client, *to, ASKS).is_none(), "nobody is there yet");
             }
         }
         let netns = network.provision(link.clone()).await.unwrap();
-        let servers = addresses
-            .iter()
-            .map(|address| Server::new(&netns, *address));
-        let servers: Vec<Server> = servers.collect();
-        for (at, client) in clients.into_iter().enumerate() {
-            let took = ask_as(client).expect("it answers the first time");
-            longest[at] = longest[at].max(took);
+        let server = Server::new(inside(&netns, || TcpListener::bind(("::", 80)).unwrap()));
+        for (longest, (client, to)) in longest.iter_mut().zip(questions) {
+            let took = ask_as(client, *to, LIMIT).expect("it answers the first time");
+            *longest = took.max(*longest);
         }
-        drop(servers);
+        drop(server);
         network.release(link, netns.close()).await.unwrap();
     }
     network.close().await.unwrap();
-    longest
+    clients
+        .into_iter()
+        .map(|(who, _)| who)
+        .zip(longest)
+        .collect()
+}
+
+/// The address of each family that others know.
+fn asked_addresses(link: &LinkPlan) -> [IpAddr; 2] {
+    let all: Vec<IpAddr> = link.addresses.iter().collect();
+    let of = |is_4: bool| all.iter().rfind(|it| it.is_ipv4() == is_4);
+    [*of(true).unwrap(), *of(false).unwrap()]
 }
 
 /// Others may reach it.
 fn open(link: LinkPlan) -> LinkPlan {
-    let mut traffic = TrafficPlan::clone(&link.traffic);
-    traffic.outbound = Outbound::Routed;
-    LinkPlan {
-        traffic: Arc::new(traffic),
-        ..link
-    }
+    with(link, |traffic| traffic.outbound = Outbound::Routed)
 }
 
 /// The time until a server has answered; `None` if it cannot be reached.
-fn ask(to: IpAddr) -> Option<Duration> {
+fn ask(to: IpAddr, limit: Duration) -> Option<Duration> {
     let begun = Instant::now();
-    let mut stream = TcpStream::connect_timeout(&SocketAddr::new(to, 80), LIMIT).ok()?;
+    let mut stream = TcpStream::connect_timeout(&SocketAddr::new(to, 80), limit).ok()?;
     let mut said = String::new();
     stream.read_to_string(&mut said).ok()?;
     (!said.is_empty()).then(|| begun.elapsed())
-}
-
-/// A server in a tenant that answers each connection.
-struct Server(TcpListener, Option<JoinHandle<()>>);
-
-impl Server {
-    fn new(netns: &Netns, address: IpAddr) -> Self {
-        let listener = inside(netns, || TcpListener::bind((address, 80)).unwrap());
-        let own = listener.try_clone().unwrap();
-        let thread = spawn(move || {
-            for stream in listener.incoming() {
-                let Ok(mut stream) = stream else { return };
-                let _gone = stream.write_all(b"here");
-            }
-        });
-        Self(own, Some(thread))
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        // It accepts no more, and the thread ends.
-        rustix::net::shutdown(&self.0, rustix::net::Shutdown::Both).unwrap();
-        self.1.take().unwrap().join().unwrap();
-    }
 }

@@ -41,10 +41,21 @@ def redirect():
     return struct.pack("!IHBB", 6 << 28, len(message), 58, 255) + ends + message
 
 
+def claim():
+    """An advertisement that replaces what the receiver knows of the source's address."""
+    ends = socket.inet_pton(socket.AF_INET6, source) + socket.inet_pton(socket.AF_INET6, destination)
+    own = bytes.fromhex(source_mac.replace(":", ""))
+    body = struct.pack("!I", 1 << 29) + ends[:16] + b"\2\1" + own
+    check = checksum(ends + struct.pack("!II", 4 + len(body), 58) + struct.pack("!BBH", 136, 0, 0) + body)
+    message = struct.pack("!BBH", 136, 0, check) + body
+    return struct.pack("!IHBB", 6 << 28, len(message), 58, 255) + ends + message
+
+
 frame = {
     "ipv4": lambda: ether + struct.pack("!H", 0x0800) + ipv4(),
     "ipv6": lambda: ether + struct.pack("!H", 0x86DD) + ipv6(),
     "redirect": lambda: ether + struct.pack("!H", 0x86DD) + redirect(),
+    "claim": lambda: ether + struct.pack("!H", 0x86DD) + claim(),
     "vlan": lambda: ether + struct.pack("!HHH", 0x8100, 5, 0x0800) + ipv4(),
     "arp": lambda: ether + struct.pack("!H", 0x0806) + arp(),
 }[kind]()

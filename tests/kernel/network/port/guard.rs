@@ -6,7 +6,9 @@ use tenantd_core::plan::model::{Firewall, NetworkPlan};
 use tenantd_core::plan::traffic::Outbound;
 use tenantd_host::network::Network;
 
-use super::lan::{CLIENT, CLIENT_MAC, HOST, ask, at, bridged, plan, server, tenant, v4};
+use super::lan::{
+    CLIENT, CLIENT_MAC, CLIENT6, HOST, HOST6, Lan, ask, at, bridged, plan, server, tenant, v4,
+};
 use super::one;
 use crate::network::firewall::with;
 use crate::network::host::{LIMIT, block_on, inside, ip};
@@ -20,20 +22,10 @@ fn forged(network: NetworkPlan) -> (usize, usize, bool) {
     block_on(async {
         let network = Network::open(network).await.unwrap();
         let (link, netns) = one(&network).await;
-        let receiver = inside(&lan.client, || UdpSocket::bind(("0.0.0.0", 5000)).unwrap());
+        let receiver = inside(&lan.client, || UdpSocket::bind(("::", 5000)).unwrap());
         receiver.set_read_timeout(Some(LIMIT)).unwrap();
-        // Both know the router, and would believe no other claim within a second, see arp(7).
         let beyond = server(&lan.router, 82);
-        let router = at(v4("10.77.0.1"), 82);
-        let unlock = |name: &str| {
-            std::fs::write(format!("/proc/sys/net/ipv4/neigh/{name}/locktime"), "0").unwrap();
-        };
-        inside(&lan.client, || {
-            ask(router).unwrap();
-            unlock("eth0");
-        });
-        ask(router).unwrap();
-        unlock("br0");
+        believes_next_claim(&lan);
         let bridge = crate::network::host::show("br0")["address"]
             .as_str()
             .unwrap()
@@ -45,6 +37,9 @@ fn forged(network: NetworkPlan) -> (usize, usize, bool) {
             // It claims to be the router, to a neighbour and to the host.
             ["arp", &mac, CLIENT_MAC, "10.77.0.1", CLIENT],
             ["arp", &mac, &bridge, "10.77.0.1", HOST],
+            ["claim", &mac, CLIENT_MAC, "fd00:77::1", CLIENT6],
+            ["claim", &mac, &bridge, "fd00:77::1", HOST6],
+            ["ipv6", &mac, CLIENT_MAC, "fd00:77::9", CLIENT6],
             ["vlan", &mac, CLIENT_MAC, "10.77.0.2", CLIENT],
             // It claims the client's MAC address.
             ["ipv4", CLIENT_MAC, &bridge, "10.77.0.2", HOST],
@@ -69,13 +64,25 @@ fn forged(network: NetworkPlan) -> (usize, usize, bool) {
             }
             arrived += 1;
         }
-        let entry = "neigh show 10.77.0.1";
-        let all = [inside(&lan.client, || ip(entry)), ip(entry)];
-        let believed = all.iter().filter(|it| it.contains(&mac)).count();
+        let entries = ["neigh show 10.77.0.1", "neigh show fd00:77::1"];
+        let all = entries.map(|entry| [inside(&lan.client, || ip(entry)), ip(entry)]);
+        let believed = all.iter().flatten().filter(|it| it.contains(&mac)).count();
         drop((receiver, beyond, own, host));
         end(network, vec![(link, netns)]).await;
         (arrived, believed, taken)
     })
+}
+
+/// Client and host know the router, and would believe no other claim within a second otherwise, see arp(7).
+fn believes_next_claim(lan: &Lan) {
+    let know = |by: &str| {
+        for router in [v4("10.77.0.1"), "fd00:77::1".parse().unwrap()] {
+            ask(at(router, 82)).unwrap();
+        }
+        std::fs::write(format!("/proc/sys/net/ipv4/neigh/{by}/locktime"), "0").unwrap();
+    };
+    inside(&lan.client, || know("eth0"));
+    know("br0");
 }
 
 fn ip_bridge(words: &str) -> String {
@@ -90,7 +97,7 @@ fn forged_frames_pass_without_the_guard() {
         firewall: Firewall::Off,
         ..plan()
     };
-    assert_eq!(forged(open), (2, 2, true));
+    assert_eq!(forged(open), (3, 4, true));
 }
 
 #[test]
