@@ -23,13 +23,13 @@ globex = { ip = "10.77.0.12", autostart = false }
 /// How long an answer may take.
 const LIMIT: Duration = Duration::from_secs(30);
 
-const SOCKET: &str = "/run/metrics/socket";
+pub const SOCKET: &str = "/run/metrics/socket";
 
 /// The program that serves. Dropping it kills it.
-struct Exporter(Child);
+pub struct Exporter(Child);
 
 impl Exporter {
-    fn start(place: &str) -> Self {
+    pub fn start(place: &str) -> Self {
         let mut command = Command::new(PROGRAM);
         Self(
             command
@@ -59,7 +59,7 @@ fn asked(request: &str, accept: &str) -> Option<(String, String)> {
     Some((head.to_owned(), body.to_owned()))
 }
 
-fn metrics() -> String {
+pub fn metrics() -> String {
     let (head, body) = until("it serves", || asked("GET /metrics", "*/*"));
     assert!(head.starts_with("HTTP/1.1 200 OK"), "{head}");
     assert!(head.contains("text/plain; version=0.0.4"), "{head}");
@@ -67,7 +67,7 @@ fn metrics() -> String {
 }
 
 /// The value of a sample.
-fn sample(text: &str, name: &str) -> Option<f64> {
+pub fn sample(text: &str, name: &str) -> Option<f64> {
     let mut values = text.lines().filter_map(|line| line.strip_prefix(name));
     values.next()?.trim().parse().ok()
 }
@@ -80,7 +80,7 @@ assert list(text_string_to_metric_families(sys.stdin.read()))
 ";
 
 /// Runs a check that others wrote, which says nothing if all is well.
-fn checked(program: &str, arguments: &[&str], input: &str) {
+pub fn checked(program: &str, arguments: &[&str], input: &str) {
     let mut check = Command::new(program)
         .args(arguments)
         .stdin(Stdio::piped())

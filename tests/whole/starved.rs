@@ -3,7 +3,8 @@
 use std::path::Path;
 use std::process::{Child, Stdio};
 
-use crate::support::daemon::{Daemon, PROGRAM, in_time};
+use crate::metrics::{Exporter, SOCKET, checked, metrics, sample};
+use crate::support::daemon::{Daemon, PROGRAM, in_time, until};
 use crate::support::place::{self, folder, script};
 
 /// Has a tenant use so many processors for some seconds.
@@ -28,11 +29,25 @@ fn burns(daemon: &Daemon, tenant: &str, many: usize) -> Child {
         .unwrap()
 }
 
+/// The metrics have it, with what it waits for.
+fn assert_metrics(app: &str) {
+    let _exporter = Exporter::start(&format!("unix:{SOCKET}"));
+    let labels = format!("{{app=\"{app}\",tenant=\"acme\",resource=\"cpu\"}}");
+    let name = format!("tenantd_tenant_starved_timestamp_seconds{labels}");
+    until("the time is there", || {
+        sample(&metrics(), &name).filter(|it| *it > 1e9)
+    });
+    checked("promtool", &["check", "metrics"], &metrics());
+}
+
 #[test]
 fn the_tenant_that_waits_and_the_one_that_uses_most_are_told() {
     place::host();
     folder("/srv/data");
     script("app", "exec sleep 1000000");
+    // The socket stays.
+    std::fs::create_dir("/run/metrics").unwrap();
+    drop(std::os::unix::net::UnixListener::bind(SOCKET).unwrap());
     let daemon = Daemon::start_settled(
         "[app]\nname = \"APP\"\nuser = \"root\"\ncommand = [\"/srv/app\"]\ndatastore.path = \"/srv/data\"\n\
          [tenants]\nacme = { ip = \"10.77.0.11\" }\nbolt = { ip = \"10.77.0.12\" }\n",
@@ -40,6 +55,13 @@ fn the_tenant_that_waits_and_the_one_that_uses_most_are_told() {
     assert!(Path::new("/proc/pressure/cpu").exists(), "boot with psi=1");
     let processors = std::thread::available_parallelism().unwrap().get();
     let eats = burns(&daemon, "bolt", 3 * processors);
+    // It waits for what it uses itself, until another waits too.
+    daemon.until_tenant("bolt", |tenant| {
+        tenant
+            .starved
+            .as_ref()
+            .is_some_and(|it| it.by.as_deref() == Some("bolt"))
+    });
     let waits = burns(&daemon, "acme", 1);
     let acme = daemon.until_tenant("acme", |tenant| tenant.starved.is_some());
     let starved = acme.starved.unwrap();
@@ -56,6 +78,7 @@ fn the_tenant_that_waits_and_the_one_that_uses_most_are_told() {
         "{said}"
     );
     assert!(said.contains("\n  PRESSURE waits for cpu "), "{said}");
+    assert_metrics(&daemon.app);
     for mut child in [eats, waits] {
         child.kill().unwrap();
         child.wait().unwrap();

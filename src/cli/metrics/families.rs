@@ -120,16 +120,45 @@ pub(super) fn all(apps: &BTreeMap<AppName, App>, is_open: bool) -> std::io::Resu
             text.sample(&name, &row.labels, value);
         }
     }
-    text.family(
-        "tenantd_tenant_state",
-        Kind::Gauge,
-        "1 for the state of the tenant.",
-    );
-    for row in &rows {
-        let labels = format!("{},state=\"{}\"", row.labels, row.status.state.word());
-        text.sample("tenantd_tenant_state", &labels, 1);
-    }
+    labelled(&rows, &mut text);
     Ok(text.end())
+}
+
+/// The families of a tenant that have a sample for each of something.
+fn labelled(rows: &[Row<'_>], text: &mut Text) {
+    let name = "tenantd_tenant_state";
+    text.family(name, Kind::Gauge, "1 for the state of the tenant.");
+    for row in rows {
+        let labels = format!("{},state=\"{}\"", row.labels, row.status.state.word());
+        text.sample(name, &labels, 1);
+    }
+    let name = "tenantd_tenant_limit_reached";
+    if rows.iter().any(|row| !row.status.reached.is_empty()) {
+        let help =
+            "How often the program of the tenant that runs, or the last one, reached the limit.";
+        text.family(name, Kind::Counter, help);
+    }
+    for row in rows {
+        for reached in &row.status.reached {
+            let labels = format!("{},limit=\"{}\"", row.labels, reached.limit);
+            text.sample(&format!("{name}_total"), &labels, reached.count);
+        }
+    }
+    let starved = rows.iter().filter_map(|row| {
+        let starved = row.status.starved.as_ref()?;
+        let time: jiff::Timestamp = starved.time.parse().ok()?;
+        let labels = format!("{},resource=\"{}\"", row.labels, starved.resource);
+        Some((labels, time.as_duration().as_secs_f64()))
+    });
+    let mut starved = starved.peekable();
+    let name = "tenantd_tenant_starved_timestamp_seconds";
+    if starved.peek().is_some() {
+        let help = "When the kernel notified that the tenant waited for the resource, last.";
+        text.family(name, Kind::Gauge, help);
+    }
+    for (labels, time) in starved {
+        text.sample(name, &labels, time);
+    }
 }
 
 fn counters(status: &TenantStatus, (trees, links): &(Trees, Links)) -> std::io::Result<Counters> {
