@@ -6,6 +6,7 @@
 #[allow(dead_code, unreachable_pub, reason = "its main is not called")]
 mod guestbook;
 
+mod cells;
 mod conventions;
 mod dependencies;
 mod golden;

@@ -17,7 +17,7 @@ mod phases;
 pub(crate) mod plans;
 mod policies;
 mod proof;
-mod random;
+pub(crate) mod random;
 mod reload;
 mod requests;
 mod rest;
