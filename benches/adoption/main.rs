@@ -11,6 +11,7 @@
 #[allow(dead_code, reason = "the cold start uses all of it")]
 mod crew;
 #[path = "../cold_start/samples.rs"]
+#[allow(dead_code, reason = "the cold start uses all of it")]
 mod samples;
 #[path = "../cold_start/sheet.rs"]
 mod sheet;
@@ -27,6 +28,7 @@ const ROUNDS: usize = 5;
 
 fn main() {
     let count = count().unwrap_or(1000);
+    let mut sheet = Sheet::default();
     support::place::host();
     support::place::folder("/srv/data");
     crew::program();
@@ -42,13 +44,12 @@ fn main() {
         }
         crew.stop();
     }
-    let mut sheet = Sheet::default();
     sheet
-        .figure(
+        .sampled(
             &format!("adoption of {count} until status answers, ms"),
-            samples.of("adopt"),
+            samples.all("adopt"),
         )
-        .floor(floors.of("found")[0])
+        .floors(floors.all("found").remove(0))
         .goal(100.0);
     sheet.print();
 }

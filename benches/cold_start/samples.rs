@@ -21,6 +21,11 @@ impl Samples {
             .push(value);
     }
 
+    /// All of each program.
+    pub fn all(&self, name: &str) -> Vec<Vec<f64>> {
+        self.0.iter().map(|values| values[name].clone()).collect()
+    }
+
     /// The median of each program.
     pub fn of(&self, name: &str) -> Vec<f64> {
         let of_one = |values: &BTreeMap<String, Vec<f64>>| median(values[name].clone());

@@ -77,10 +77,14 @@ fn main() {
         let scene = scene();
         for asked in [false, true] {
             let before = if asked { ", asked before" } else { "" };
-            for (who, longest) in block_on(longest(&scene, asked)) {
+            for (who, times) in block_on(measure(&scene, asked)) {
                 let figure = format!("{}, {who}{before}: longest, ms", scene.name);
-                let longest = longest.as_secs_f64() * 1000.0;
-                sheet.figure(&figure, vec![longest]).goal(GOAL);
+                let all: Vec<_> = times.iter().map(|it| it.as_secs_f64() * 1000.0).collect();
+                let longest = all.iter().copied().fold(0.0, f64::max);
+                sheet
+                    .figure(&figure, vec![longest])
+                    .samples(vec![all])
+                    .goal(GOAL);
             }
         }
     }
@@ -174,15 +178,15 @@ fn outside() -> Netns {
     netns
 }
 
-/// The longest times until the first answer, of each client.
-async fn longest(scene: &Scene, asked: bool) -> Vec<(&'static str, Duration)> {
+/// The times until the first answer, of each client.
+async fn measure(scene: &Scene, asked: bool) -> Vec<(&'static str, Vec<Duration>)> {
     let network = Network::open(scene.network.clone()).await.unwrap();
     let mut clients = vec![("outside, IPv4", true), ("outside, IPv6", true)];
     if scene.from_host {
         // Each client asks an address once. Outside comes last.
         clients.splice(0..0, [("host, IPv4", false), ("host, IPv6", false)]);
     }
-    let mut longest = vec![Duration::ZERO; clients.len()];
+    let mut times = vec![Vec::new(); clients.len()];
     for n in scene.first..scene.first + ROUNDS {
         let link = (scene.tenant)(n);
         let addresses = asked_addresses(&link);
@@ -198,19 +202,15 @@ async fn longest(scene: &Scene, asked: bool) -> Vec<(&'static str, Duration)> {
         }
         let netns = network.provision(link.clone()).await.unwrap();
         let server = Server::new(inside(&netns, || TcpListener::bind(("::", 80)).unwrap()));
-        for (longest, (client, to)) in longest.iter_mut().zip(questions) {
-            let took = ask_as(client, *to, LIMIT).expect("it answers the first time");
-            *longest = took.max(*longest);
+        for (times, (client, to)) in times.iter_mut().zip(questions) {
+            times.push(ask_as(client, *to, LIMIT).expect("it answers the first time"));
         }
         drop(server);
         network.release(link, netns.close()).await.unwrap();
     }
     network.close().await.unwrap();
-    clients
-        .into_iter()
-        .map(|(who, _)| who)
-        .zip(longest)
-        .collect()
+    let clients = clients.into_iter().map(|(who, _)| who);
+    clients.zip(times).collect()
 }
 
 /// The address of each family that others know.

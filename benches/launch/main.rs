@@ -11,6 +11,9 @@
 #[path = "../../tests/kernel/launch/bench.rs"]
 mod bench;
 mod floor;
+#[path = "../cold_start/sheet.rs"]
+#[allow(dead_code, reason = "the cold start uses all of it")]
+mod sheet;
 #[path = "../../tests/support/mod.rs"]
 mod support;
 
@@ -27,6 +30,7 @@ use tenantd_host::facts::Live;
 use tenantd_host::launch::rehearse_all;
 
 use bench::Bench;
+use sheet::Sheet;
 
 /// How many launches are measured per row.
 const LAUNCHES: usize = 300;
@@ -129,10 +133,7 @@ const ROWS: [Row; 10] = [
 const WALL: ([usize; 2], f64) = ([1, 8], 0.4);
 
 fn main() {
-    println!(
-        "{:<50} {:>8} {:>8} {:>8} {:>8} {:>10}",
-        "TO EXECVE(2), MS", "MEDIAN", "ABOVE", "FLOOR", "RATIO", "GOAL"
-    );
+    let mut sheet = Sheet::default();
     // One thread per row, because a thread stays in its test host; in turn, so that a busy moment
     // concerns all rows.
     let asked: Vec<String> = std::env::args()
@@ -159,33 +160,46 @@ fn main() {
             floors.push(floor());
         }
     }
-    let medians: Vec<[f64; 2]> = times.into_iter().map(|both| both.map(median)).collect();
-    for ((name, _, _, goal), both) in chosen.iter().zip(&medians) {
-        let [above, floor] = [0, 1].map(|column| both[column] - medians[0][column]);
-        let goal = goal.map_or("-".to_owned(), |goal| {
-            let judged = if above <= goal { "met" } else { "missed" };
-            format!("{goal} {judged}")
-        });
-        println!(
-            "{name:<50} {:>8.3} {above:>8.3} {floor:>8.3} {:>8.2} {goal:>10}",
-            both[0],
-            if floor > 0.0 { above / floor } else { 0.0 }
-        );
+    for (row, both) in chosen.iter().zip(&times) {
+        show(row, both, &times[0], &mut sheet);
     }
-    if !asked.is_empty() {
+    if asked.is_empty() {
+        let ([with, without], goal) = WALL;
+        let of_wall = above(&times[with][0], &times[without][0]);
+        sheet
+            .sampled(
+                "the whole wall, ms above the launch without it",
+                vec![of_wall],
+            )
+            .goal(goal);
+        sheet
+            .figure("rehearsal of 100 tenants, ms", vec![rehearsed()])
+            .goal(200.0);
+    }
+    sheet.print();
+}
+
+/// Adds what a row took above the first one, round by round; the first row adds itself.
+fn show(row: &Row, both: &[Vec<f64>; 2], first: &[Vec<f64>; 2], sheet: &mut Sheet) {
+    let (name, _, _, goal) = row;
+    if std::ptr::eq(both, first) {
+        let [launches, floors] = both.clone();
+        let figure = sheet.sampled(&format!("{name}, ms to exec"), vec![launches]);
+        figure.floors(floors);
         return;
     }
-    let ([with, without], goal) = WALL;
-    println!(
-        "{:<50} {:>8.3} ms, goal {goal}",
-        "the whole wall",
-        medians[with][0] - medians[without][0],
-    );
-    println!(
-        "{:<50} {:>8.1} ms, goal 200",
-        "rehearsal of 100 tenants",
-        rehearsed()
-    );
+    let [launches, floors] = [0, 1].map(|column| above(&both[column], &first[column]));
+    let figure = sheet.sampled(&format!("{name}, ms above that"), vec![launches]);
+    figure.floors(floors);
+    if let Some(goal) = goal {
+        figure.goal(*goal);
+    }
+}
+
+/// By how much each of the one is above the other of its round.
+fn above(these: &[f64], those: &[f64]) -> Vec<f64> {
+    let both = these.iter().zip(those);
+    both.map(|(this, that)| this - that).collect()
 }
 
 /// Gives the program `plain` folders of its own, `overlays` over the host's, and private ones.
@@ -272,11 +286,6 @@ fn floor_measurer(row: floor::Row) -> impl FnMut() -> f64 {
         ask.send(()).unwrap();
         told.recv().unwrap()
     }
-}
-
-fn median(mut times: Vec<f64>) -> f64 {
-    times.sort_by(f64::total_cmp);
-    times[times.len() / 2]
 }
 
 /// The time in ms to rehearse the launches of tenants that differ in address, name and datastore.

@@ -39,8 +39,8 @@ const ADDED: usize = 100;
 const STARTS: usize = 5;
 
 fn main() {
-    support::enter();
     let mut sheet = Sheet::default();
+    support::enter();
     ports(&mut sheet);
     starts(count().unwrap_or(1000), &mut sheet);
     traffic::measure(&mut sheet);
@@ -66,7 +66,7 @@ fn publishing(link: &LinkPlan, ports: impl Iterator<Item = u16>) -> LinkPlan {
 }
 
 /// The time to publish one port more, in µs.
-async fn add(network: &Network, before: &LinkPlan, after: &LinkPlan) -> f64 {
+async fn add(network: &Network, before: &LinkPlan, after: &LinkPlan) -> Vec<f64> {
     let mut took = Vec::new();
     for _ in 0..ADDED {
         let begun = Instant::now();
@@ -74,7 +74,7 @@ async fn add(network: &Network, before: &LinkPlan, after: &LinkPlan) -> f64 {
         took.push(begun.elapsed().as_secs_f64() * 1e6);
         network.admit(before.clone(), None).await.unwrap();
     }
-    median(took)
+    took
 }
 
 fn ports(sheet: &mut Sheet) {
@@ -83,7 +83,7 @@ fn ports(sheet: &mut Sheet) {
         let each = PORTS / PUBLISHERS;
         let first = |n: u16| 10_000 + n * each;
         let mut tenants = Vec::new();
-        let mut first_port = 0.0;
+        let mut first_port = Vec::new();
         for n in 0..PUBLISHERS {
             let none = link(Mode::Routed, 2 + n);
             let netns = network.provision(none.clone()).await.unwrap();
@@ -102,12 +102,12 @@ fn ports(sheet: &mut Sheet) {
         let after = publishing(before, first(n)..first(n + 1));
         let last_port = add(&network, before, &after).await;
         sheet
-            .figure(
+            .sampled(
                 "1,000th published port, µs (floor: the first)",
                 vec![last_port],
             )
-            .floor(first_port)
-            .goal(2.0 * first_port);
+            .floors(first_port)
+            .goal_over_floor(2.0);
         end(network, tenants).await;
     });
 }
@@ -145,12 +145,9 @@ fn starts(count: u16, sheet: &mut Sheet) {
         without.push(block_on(start(Firewall::Off, count)));
         with.push(block_on(start(Firewall::On, count)));
     }
-    let (with, without) = (median(with), median(without));
+    let goal = median(without.clone()) + 0.3;
     let name = format!("start of {count}, firewall on, ms per tenant");
-    sheet
-        .figure(&name, vec![with])
-        .floor(without)
-        .goal(without + 0.3);
+    sheet.sampled(&name, vec![with]).floors(without).goal(goal);
 }
 
 /// The value of `-n COUNT`. Cargo adds `--bench`, which is ignored.

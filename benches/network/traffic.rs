@@ -125,16 +125,17 @@ fn in_turn(ways: &[(TcpListener, SocketAddr); 2], sheet: &mut Sheet) {
             found[which][1].push(connections(listener, *to));
         }
     }
-    let [[bare_bytes, bare_connections], [bytes, connections]] = found.map(|way| way.map(median));
+    let [[bare_bytes, bare_connections], [bytes, connections]] = found;
+    let goal = median(bare_connections.clone()) + 9.0;
     sheet
-        .figure("host to tenant, processor per byte, ns", vec![bytes])
-        .floor(bare_bytes)
-        .goal(bare_bytes * 1.05);
+        .sampled("host to tenant, processor per byte, ns", vec![bytes])
+        .floors(bare_bytes)
+        .goal_over_floor(1.05);
     sheet
-        .figure(
+        .sampled(
             "host to tenant, processor per connection, µs",
             vec![connections],
         )
-        .floor(bare_connections)
-        .goal(bare_connections + 9.0);
+        .floors(bare_connections)
+        .goal(goal);
 }

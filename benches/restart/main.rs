@@ -47,6 +47,7 @@ pub type Away = [f64; 2];
 
 fn main() {
     let count = count().unwrap_or(100);
+    let mut sheet = Sheet::default();
     support::place::host();
     support::place::folder("/srv/data");
     crew::program();
@@ -58,16 +59,15 @@ fn main() {
         floors.extend(floor::measure(count));
         times[which].extend(measure(program, count));
     }
-    let mut sheet = Sheet::default();
-    for (column, name, goal) in [(0, "killed to exec", 1.0), (1, "killed to answer", 1.5)] {
-        for (share, said) in [(50, "p50"), (99, "p99")] {
-            let measured = times.iter().map(|of| part(of, column, share)).collect();
-            let figure = sheet.figure(&format!("{name}, {said}, ms"), measured);
-            figure.floor(part(&floors, column, share));
-            if share == 50 {
-                figure.goal(goal);
-            }
-        }
+    for (column, name, goal) in [
+        (0, "killed to exec, ms", 1.0),
+        (1, "killed to answer, ms", 1.5),
+    ] {
+        let of_one = |times: &Vec<Away>| times.iter().map(|row| row[column]).collect();
+        sheet
+            .sampled(name, times.iter().map(of_one).collect())
+            .floors(of_one(&floors))
+            .goal(goal);
     }
     sheet.print();
 }
@@ -144,13 +144,6 @@ pub fn now() -> i64 {
 
 fn milliseconds(nanoseconds: i64) -> f64 {
     Duration::from_nanos(u64::try_from(nanoseconds).unwrap()).as_secs_f64() * 1000.0
-}
-
-/// The value of a column below which so many of 100 are.
-fn part(times: &[Away], column: usize, share: usize) -> f64 {
-    let mut values: Vec<f64> = times.iter().map(|row| row[column]).collect();
-    values.sort_by(f64::total_cmp);
-    values[(values.len() * share / 100).min(values.len() - 1)]
 }
 
 /// The value of `-n COUNT`. Cargo adds `--bench`, which is ignored.

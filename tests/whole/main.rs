@@ -21,6 +21,7 @@ mod both_families;
 mod bridge;
 mod bundle;
 mod chaos;
+mod compared;
 mod crash;
 mod crowd;
 mod daemons;
