@@ -23,8 +23,8 @@ const INTERRUPTED: u8 = 130;
 const DIFFERS: u8 = 3;
 
 fn main() -> ExitCode {
-    if let Some(app) = collect::asked() {
-        return match collect::run(&app) {
+    if let Some((app, number)) = collect::asked() {
+        return match collect::run(&app, number) {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => failed(&error),
         };

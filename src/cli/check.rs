@@ -19,7 +19,7 @@ use tenantd_core::plan::places::Places;
 use tenantd_core::plan::traffic::{Peers, TrafficPlan};
 use tenantd_daemon::manifest::{ManifestFile, Unfit};
 use tenantd_host::datastore::survey;
-use tenantd_host::doctor::{self, Finding, Grade, Load};
+use tenantd_host::doctor::{self, Crowd, Finding, Grade, Load};
 use tenantd_host::launch::rehearse_all;
 use tenantd_host::network::published;
 
@@ -107,7 +107,7 @@ fn examine(plan: &Plan, manifest: &Path) -> Vec<Finding> {
     let first = plan.tenants.first();
     let host = first.map_or(HostAccess::ReadOnly, |tenant| tenant.launch.view.host);
     let mut findings = vec![doctor::manifest(manifest)];
-    findings.extend(doctor::examine(plan.tenants.len(), host));
+    findings.extend(doctor::examine(Crowd::of(plan), host));
     let mut unconfined = doctor::of_host(plan);
     unconfined.extend(others::unconfined(plan, manifest));
     findings.push(doctor::wall(plan, &unconfined));

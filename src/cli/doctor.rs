@@ -10,7 +10,7 @@ use super::args::Doctor;
 use super::{End, applications, check};
 use tenantd_core::name::AppName;
 use tenantd_core::plan::model::HostAccess;
-use tenantd_host::doctor::{self, Finding, Grade, Load};
+use tenantd_host::doctor::{self, Crowd, Finding, Grade, Load};
 
 /// Prints what the host lacks for its tenants, and how to mend it.
 pub(super) fn doctor(what: &Doctor) -> anyhow::Result<End> {
@@ -18,8 +18,7 @@ pub(super) fn doctor(what: &Doctor) -> anyhow::Result<End> {
         Some(tenants) => (Load::any(tenants), Vec::new()),
         None => of_host(),
     };
-    let tenants = usize::try_from(load.tenants).unwrap_or(usize::MAX);
-    let mut findings = doctor::examine(tenants, HostAccess::ReadOnly);
+    let mut findings = doctor::examine(Crowd::silent(load.tenants), HostAccess::ReadOnly);
     findings.extend(doctor::settings(&load));
     findings.push(doctor::pressure());
     findings.extend(doctor::filters());

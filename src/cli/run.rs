@@ -41,7 +41,7 @@ fn fitting(
     config: &Path,
     (plan, manifest): (Plan, ManifestFile),
 ) -> anyhow::Result<(Plan, ManifestFile)> {
-    if let Some(why) = doctor::too_many(plan.tenants.len()) {
+    if let Some(why) = doctor::too_many(&plan) {
         anyhow::bail!(
             "{}: too many tenants for this host: {why}",
             config.display()

@@ -97,6 +97,7 @@ mod run_tenant;
 mod screens;
 mod secrets;
 mod set_by_hand;
+mod shares;
 mod starting;
 mod starved;
 mod state_file;

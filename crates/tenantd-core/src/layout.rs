@@ -15,11 +15,57 @@ pub const RUNTIME: &str = "/run/tenantd";
 /// The name of the state file in an application's runtime folder.
 pub const STATE_FILE: &str = "ledger";
 
-/// The name of the socket in an application's runtime folder at which the log collector listens.
-pub const COLLECTOR: &str = "collector";
+/// The name of the socket in an application's runtime folder at which its first log collector listens.
+const COLLECTOR: &str = "collector";
 
-/// The name of the FIFO in an application's runtime folder into which the log collector writes.
-pub const COLLECTED: &str = "collected";
+/// The name of the FIFO in an application's runtime folder into which its first log collector writes.
+const COLLECTED: &str = "collected";
+
+/// The most log collectors of an application.
+pub const COLLECTORS_MAX: u16 = 1024;
+
+/// The name of the socket in an application's runtime folder at which a log collector listens. The first has the
+/// number 0.
+#[must_use]
+pub fn collector(number: u16) -> String {
+    numbered(COLLECTOR, number)
+}
+
+/// The name of the FIFO in an application's runtime folder into which a log collector writes.
+#[must_use]
+pub fn collected(number: u16) -> String {
+    numbered(COLLECTED, number)
+}
+
+/// The name under which a log collector makes its socket, before it has its own name.
+#[must_use]
+pub fn collector_made(number: u16) -> String {
+    format!("{}.new", collector(number))
+}
+
+/// The number of the log collector whose socket or FIFO has this name, if any has.
+#[must_use]
+pub fn of_collector(name: &str) -> Option<u16> {
+    let name = name.strip_suffix(".new").unwrap_or(name);
+    let rest = name
+        .strip_prefix(COLLECTOR)
+        .or_else(|| name.strip_prefix(COLLECTED))?;
+    let number = match rest {
+        "" => 0,
+        rest => rest.strip_prefix('.')?.parse().ok()?,
+    };
+    [collector(number), collected(number)]
+        .iter()
+        .any(|it| it == name)
+        .then_some(number)
+}
+
+fn numbered(name: &str, number: u16) -> String {
+    match number {
+        0 => name.to_owned(),
+        number => format!("{name}.{number}"),
+    }
+}
 
 /// Where a tenant sees the folder of its syslog socket, to which `/dev/log` is a link. No application
 /// has this name.
@@ -72,4 +118,29 @@ pub fn credentials(app: &AppName) -> PathBuf {
 #[must_use]
 pub fn sockets(app: &str) -> PathBuf {
     Path::new(RUNTIME).join(".sockets").join(app)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_files_of_log_collectors_have_their_numbers() {
+        for number in [0, 1, 17] {
+            for name in [collector(number), collected(number), collector_made(number)] {
+                assert_eq!(of_collector(&name), Some(number), "{name}");
+            }
+        }
+        for other in [
+            "",
+            "control",
+            "collector.",
+            "collector.0",
+            "collector.01",
+            "collected.x",
+            "collectors",
+        ] {
+            assert_eq!(of_collector(other), None, "{other}");
+        }
+    }
 }

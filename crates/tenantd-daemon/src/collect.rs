@@ -1,7 +1,8 @@
 //! The log collector: a process that receives what the tenants' programs write to syslog and to their own
 //! log files, and passes it on to the supervisor, line by line.
 //!
-//! There is one collector per application. It is a process of its own for four reasons:
+//! An application has one collector, and further ones if it has more tenants than one has descriptors for, see
+//! [`shares`]. It is a process of its own for four reasons:
 //!
 //! * It survives the supervisor, so that programs that log meanwhile lose no line. Nothing else could keep
 //!   a socket with its messages without a service manager.
@@ -29,6 +30,7 @@ mod follow;
 pub(crate) mod frame;
 mod link;
 mod serve;
+pub(crate) mod shares;
 mod sockets;
 
 use std::fs;
@@ -51,8 +53,11 @@ use tenantd_core::plan::logs::{self, OnHost};
 use tenantd_core::plan::model::TenantPlan;
 use tenantd_host::fifo;
 
-/// The environment variable that makes this program the collector of an application.
+/// The environment variable that makes this program a collector of an application.
 const VARIABLE: &str = "TENANTD_COLLECT";
+
+/// The environment variable with the number of the collector, unless it is the first.
+const NUMBER: &str = "TENANTD_COLLECT_NUMBER";
 
 /// How many messages may wait in a socket before its senders wait. The default is 10; more than about 280
 /// are limited by the sender's own buffer.
@@ -136,26 +141,31 @@ pub(crate) struct Answer {
     pub(crate) tenants: Vec<TenantName>,
 }
 
-/// The socket to which the supervisor sends requests.
-pub(crate) fn control(app: &AppName) -> PathBuf {
-    layout::folder(app).join(layout::COLLECTOR)
+/// The socket to which the supervisor sends the requests to a collector.
+pub(crate) fn control(app: &AppName, number: u16) -> PathBuf {
+    layout::folder(app).join(layout::collector(number))
 }
 
-/// The application whose collector this process is to be, if any.
+/// The application whose collector this process is to be, if any, and its number.
 #[must_use]
-pub fn asked() -> Option<AppName> {
-    std::env::var(VARIABLE).ok()?.parse().ok()
+pub fn asked() -> Option<(AppName, u16)> {
+    let app = std::env::var(VARIABLE).ok()?.parse().ok()?;
+    let number = match std::env::var_os(NUMBER) {
+        Some(number) => number.to_str()?.parse().ok()?,
+        None => 0,
+    };
+    Some((app, number))
 }
 
-/// Runs the collector of an application until it is asked to end.
+/// Runs a collector of an application until it is asked to end.
 ///
 /// # Errors
 /// If it cannot start.
-pub fn run(app: &AppName) -> anyhow::Result<()> {
+pub fn run(app: &AppName, number: u16) -> anyhow::Result<()> {
     rustix::thread::set_name(c"tenantd-logs")?;
     // Fails if it leads a group already, which is as good.
     let _session = rustix::process::setsid();
-    let out = fifo::open_collected(app)?;
+    let out = fifo::open_collected(app, number)?;
     if let Err(error) = let_more_wait() {
         // Ten messages can wait.
         tracing::debug!(%error, "cannot let more messages wait");
@@ -163,7 +173,7 @@ pub fn run(app: &AppName) -> anyhow::Result<()> {
     let sockets = Arc::new(Sockets::new(app.clone(), out)?);
     sockets.start().context("cannot start a thread")?;
     let follower = Follower::start(app, &sockets).context("cannot follow log files")?;
-    let listener = listen(app).context("cannot make the collector's socket")?;
+    let listener = listen(app, number).context("cannot make the collector's socket")?;
     said_ready()?;
     serve::serve(&listener, &sockets, &follower)?;
     Ok(())
@@ -174,9 +184,9 @@ fn let_more_wait() -> io::Result<()> {
     fs::write("/proc/sys/net/unix/max_dgram_qlen", WAITING_MAX)
 }
 
-fn listen(app: &AppName) -> io::Result<UnixListener> {
-    let path = control(app);
-    let new = path.with_extension("new");
+fn listen(app: &AppName, number: u16) -> io::Result<UnixListener> {
+    let path = control(app, number);
+    let new = path.with_file_name(layout::collector_made(number));
     match fs::remove_file(&new) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
         Ok(()) | Err(_) => {}

@@ -34,16 +34,13 @@ use crate::recovery::Recovery;
 pub use alone::{Extent, alone};
 
 /// The names of a supervisor's own files in the application's folder.
-const OWN_FILES: [&str; 9] = [
+const OWN_FILES: [&str; 6] = [
     "lock",
     runtime::STATE_FILE,
     "control",
     "control.new",
     "notify",
     "tenants",
-    layout::COLLECTOR,
-    "collector.new",
-    layout::COLLECTED,
 ];
 
 /// One collection of residue: what is in use, and whether to remove anything.
@@ -275,7 +272,9 @@ fn folders(app: &AppName) -> io::Result<Named> {
     let mut strangers = Vec::new();
     for entry in fs::read_dir(runtime::folder(app))? {
         let entry = entry?;
-        if !OWN_FILES.iter().any(|own| entry.file_name() == *own) {
+        let name = entry.file_name();
+        let of_collector = name.to_str().and_then(layout::of_collector).is_some();
+        if !of_collector && !OWN_FILES.iter().any(|own| name == *own) {
             strangers.push(entry.path());
         }
     }

@@ -73,7 +73,7 @@ pub struct Logs {
 struct LogReader {
     epoll: AsyncFd<OwnedFd>,
     pipes: RefCell<Pipes>,
-    collected: RefCell<Collected>,
+    collected: RefCell<Vec<Collected>>,
     marks: RefCell<Marks>,
     last: RefCell<LastLines>,
     /// A mark is waiting.
@@ -110,19 +110,6 @@ impl Logs {
     /// What epoll_ctl(2) reports.
     pub fn add(&self, tenant: &TenantName, read_ends: ReadEnds) -> io::Result<()> {
         self.reader.add(tenant, read_ends)
-    }
-
-    /// Reads the FIFO of the log collector from now on, see [`collect`](crate::collect).
-    ///
-    /// # Errors
-    /// What epoll_ctl(2) or pipe2(2) reports.
-    pub(crate) fn collect(&self, fifo: OwnedFd) -> io::Result<()> {
-        let how = epoll::EventFlags::IN | epoll::EventFlags::ET;
-        let data = epoll::EventData::new_u64(collected::KEY);
-        // What is already in it is reported at once.
-        epoll::add(&self.reader.epoll, &fifo, data, how)?;
-        self.reader.collected.replace(Collected::new(fifo)?);
-        Ok(())
     }
 
     /// Does not read a tenant's pipes until the mark of its launch has been written, whether the
@@ -228,10 +215,15 @@ impl LogReader {
 
     /// Writes some of the collected lines. Returns how many bytes they were in the FIFO.
     async fn write_collected(&self, sink: &mut Sink) -> usize {
-        let (batches, used) = self.collected.borrow_mut().take();
-        sink.put_all(batches).await;
-        self.collected.borrow_mut().consume(used);
-        used
+        let mut sum = 0;
+        let count = self.collected.borrow().len();
+        for index in 0..count {
+            let (batches, used) = self.collected.borrow_mut()[index].take();
+            sink.put_all(batches).await;
+            self.collected.borrow_mut()[index].consume(used);
+            sum += used;
+        }
+        sum
     }
 
     /// Writes the lines that were collected before this.
@@ -285,7 +277,8 @@ impl LogReader {
         loop {
             self.poll()?;
             let end = self.pipes.borrow_mut().end_pauses(Instant::now());
-            let is_ready = self.pipes.borrow().any_ready() || self.collected.borrow().is_ready();
+            let collected = self.collected.borrow().iter().any(Collected::is_ready);
+            let is_ready = self.pipes.borrow().any_ready() || collected;
             if is_ready || !self.marks.borrow().is_empty() {
                 return Ok(());
             }
@@ -318,9 +311,13 @@ impl LogReader {
                 Err(errno) => return Err(errno.into()),
             }
             for event in &events {
-                match event.data.u64() {
-                    collected::KEY => self.collected.borrow_mut().mark_ready(),
-                    key => pipes.mark_ready(key),
+                let key = event.data.u64();
+                match collected::index(key) {
+                    Some(index) => {
+                        let mut collected = self.collected.borrow_mut();
+                        collected.get_mut(index).map(Collected::mark_ready);
+                    }
+                    None => pipes.mark_ready(key),
                 }
             }
             reported += events.len();

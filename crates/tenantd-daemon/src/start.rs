@@ -29,10 +29,10 @@ use tenantd_host::children::{Children, Making};
 use tenantd_host::inherited::Inherited;
 use tenantd_host::network::{Network, Note};
 use tenantd_host::runtime::Runtime;
-use tenantd_host::{crash, fifo, notify, timeline};
+use tenantd_host::{crash, notify, timeline};
 
 use crate::Daemon;
-use crate::collect::client::{self, Collector};
+use crate::collect::shares::{self, Collector};
 use crate::drifts::Drifts;
 use crate::executor::Executor;
 use crate::executor::cgroups::Cgroups;
@@ -142,7 +142,7 @@ async fn supervise(plan: Plan, mut start: Start, recovering: Making) -> anyhow::
         // The next supervisor continues from the records of the earlier one.
         Err(error) if begun_before => return Err(error),
         Err(error) => {
-            client::end_left(&app).await;
+            shares::end_left(&app).await;
             return Err(also(error, runtime.remove().err()));
         }
     };
@@ -187,7 +187,7 @@ async fn open(
     let netns = store::open_netns(app, &mut inherited)?;
     let control = control::open(&plan, logs_go_to, &mut inherited)?;
     crash::point("begin: sockets bound", "");
-    let logs = open_logs(app, logs_go_to)?;
+    let logs = Logs::start(app, logs_go_to).context("cannot read the tenants' output")?;
     let (cgroups, network, notes) = open_host(&plan).await?;
     rollback::test();
     let (under_way, stretch) = (UnderWay::default(), Stretch::default());
@@ -268,15 +268,6 @@ async fn recover(
 fn open_notices(app: &AppName) -> anyhow::Result<(Notices, UnboundedReceiver<Said>)> {
     notify::make_mount_point(app).context("cannot make the mount point of the notify sockets")?;
     Notices::start().context("cannot receive notices")
-}
-
-/// Begins to read the tenants' output, and what the log collector writes.
-fn open_logs(app: &AppName, place: LogPlace) -> anyhow::Result<Logs> {
-    let logs = Logs::start(app, place).context("cannot read the tenants' output")?;
-    let collected = fifo::make_collected(app).context("cannot make the FIFO of the logs")?;
-    logs.collect(collected)
-        .context("cannot read the collected logs")?;
-    Ok(logs)
 }
 
 /// What is opened after the cgroups, because the collector is to be in that of the supervisor.

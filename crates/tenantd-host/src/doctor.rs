@@ -35,7 +35,7 @@ pub use filters::filters;
 pub use mtu::mtu;
 pub use names::names;
 pub use private::private;
-pub use room::too_many;
+pub use room::{Crowd, OWN as OWN_DESCRIPTORS, too_many};
 pub use settings::{Load, link_programs, network, pressure, settings};
 pub use sockets::sockets;
 pub use tables::tables;
@@ -147,16 +147,16 @@ impl Finding {
     }
 }
 
-/// Runs all checks for a host with this many tenants, which may do this with its files.
+/// Runs all checks for a host with these tenants, which may do this with its files.
 #[must_use]
-pub fn examine(tenants: usize, host: HostAccess) -> Vec<Finding> {
+pub fn examine(tenants: Crowd, host: HostAccess) -> Vec<Finding> {
     let all = [
         privileges(),
         kernel(&rustix::system::uname().release().to_string_lossy()),
         links(),
         files(host, launch::has_landlock()),
         cgroups(),
-        room::descriptors(tenants as u64, room::limit()),
+        room::descriptors(tenants, room::limit()),
         changeable_limits(limits::is_privileged()),
     ];
     all.into_iter().chain(watches(targets::probe())).collect()

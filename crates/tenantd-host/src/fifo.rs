@@ -73,13 +73,13 @@ pub fn positions(app: &AppName, tenant: &TenantName) -> PathBuf {
     folder(app, tenant).join("positions")
 }
 
-/// Opens the supervisor's end of the FIFO into which the log collector of an application writes, and
+/// Opens the supervisor's end of the FIFO into which a log collector of an application writes, and
 /// makes the FIFO if it does not exist. It does not block.
 ///
 /// # Errors
 /// What mknod(2), open(2) or fchmod(2) reports.
-pub fn make_collected(app: &AppName) -> io::Result<OwnedFd> {
-    let made = make_one(&layout::folder(app).join(layout::COLLECTED), 0);
+pub fn make_collected(app: &AppName, number: u16) -> io::Result<OwnedFd> {
+    let made = make_one(&layout::folder(app).join(layout::collected(number)), 0);
     made.map_err(io::Error::other)
 }
 
@@ -87,9 +87,9 @@ pub fn make_collected(app: &AppName) -> io::Result<OwnedFd> {
 ///
 /// # Errors
 /// What open(2) reports.
-pub fn open_collected(app: &AppName) -> io::Result<OwnedFd> {
+pub fn open_collected(app: &AppName, number: u16) -> io::Result<OwnedFd> {
     let opened = open(
-        &layout::folder(app).join(layout::COLLECTED),
+        &layout::folder(app).join(layout::collected(number)),
         OFlags::empty(),
     );
     opened.map_err(io::Error::other)

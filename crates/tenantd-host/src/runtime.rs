@@ -185,13 +185,9 @@ impl Runtime {
         let tenants = self.folder.join("tenants");
         fs::remove_dir(&tenants).map_err(RuntimeError::io("remove", &tenants))?;
         crash::point("finish: tenants' folder gone", "");
-        for name in [
-            layout::COLLECTOR,
-            "collector.new",
-            layout::COLLECTED,
-            STATE_FILE,
-            NOTIFY,
-        ] {
+        let collectors = of_collectors(&self.folder)?;
+        let own = [STATE_FILE, NOTIFY].map(str::to_owned);
+        for name in collectors.into_iter().chain(own) {
             let path = self.folder.join(name);
             match fs::remove_file(&path) {
                 Err(error) if error.kind() != io::ErrorKind::NotFound => {
@@ -229,6 +225,20 @@ impl Runtime {
         }
         Ok(())
     }
+}
+
+/// The names of the sockets and FIFOs of the log collectors.
+fn of_collectors(folder: &Path) -> Result<Vec<String>, RuntimeError> {
+    let mut names = Vec::new();
+    for entry in fs::read_dir(folder).map_err(RuntimeError::io("read", folder))? {
+        let entry = entry.map_err(RuntimeError::io("read", folder))?;
+        let name = entry.file_name().into_string();
+        names.extend(
+            name.ok()
+                .filter(|name| layout::of_collector(name).is_some()),
+        );
+    }
+    Ok(names)
 }
 
 /// Removes the folder at which tenants see that of their notify socket.

@@ -15,121 +15,68 @@ use tokio::task::{spawn_blocking, spawn_local};
 use tokio::time::{Instant, sleep_until, timeout};
 
 use tenantd_core::name::{AppName, TenantName};
-use tenantd_core::plan::model::TenantPlan;
-use tenantd_core::stage::{Failure, Stage};
 use tenantd_core::supervisor::event::Exit;
 use tenantd_host::{children, fifo, want};
 
 use crate::collect::link::{LIMIT, Link};
-use crate::collect::{Answer, Ask, Files, VARIABLE};
+use crate::collect::{Answer, Ask, Files, NUMBER, VARIABLE};
 use crate::executor::exit;
 use crate::logs::{Ends, Held};
 
 /// How long to wait before the collector is started again, if it has just been started.
 const AGAIN: Duration = Duration::from_secs(1);
 
-/// A handle of the collector.
-#[derive(Debug, Clone)]
-pub(crate) struct Collector {
-    asks: mpsc::UnboundedSender<Asked>,
+/// A request with the place for its answer.
+pub(super) type Asked = (Ask, oneshot::Sender<io::Result<Answer>>);
+
+/// Starts a collector of an application, or takes over that of an earlier supervisor. One of another program is
+/// replaced, and no message is lost meanwhile. A task of the current `LocalSet` then sends the requests. Returns
+/// also which tenants it has.
+///
+/// # Errors
+/// If it cannot be started.
+pub(super) async fn take_over(
+    app: &AppName,
+    number: u16,
+    ends: Ends,
+) -> io::Result<(mpsc::UnboundedSender<Asked>, Vec<TenantName>)> {
+    let mut link = open(app, number).await?;
+    let tenants = link.ask(&Ask::List, &[]).await?.tenants;
+    let (asks, asked) = mpsc::unbounded_channel();
+    spawn_local(Client::new((app.clone(), number), link, ends).run(asked));
+    Ok((asks, tenants))
 }
 
-type Asked = (Ask, oneshot::Sender<io::Result<Answer>>);
-
-type Reply = oneshot::Receiver<io::Result<Answer>>;
-
-impl Collector {
-    /// Starts the collector of an application, or takes over that of an earlier supervisor. One of another
-    /// program is replaced, and no message is lost meanwhile. A task of the current `LocalSet` then sends
-    /// the requests.
-    ///
-    /// # Errors
-    /// If it cannot be started.
-    pub(crate) async fn start(app: &AppName, ends: Ends) -> io::Result<Self> {
-        let link = open(app).await?;
-        let (asks, asked) = mpsc::unbounded_channel();
-        let client = Client {
-            app: app.clone(),
-            link,
-            ends,
-            tenants: BTreeMap::new(),
-            later: BTreeSet::new(),
-            tried: Instant::now(),
-        };
-        spawn_local(client.run(asked));
-        Ok(Self { asks })
-    }
-
-    /// Makes a tenant's socket, and follows its log files.
-    ///
-    /// # Errors
-    /// The stage [`Stage::Log`].
-    pub(crate) async fn add(&self, plan: &TenantPlan) -> Result<(), Failure> {
-        let ask = add(&plan.name, Some(Files::of(plan)), Some(SystemTime::now()));
-        self.tell(ask).await.map_err(|error| failed(&error))
-    }
-
-    /// Does the same for a tenant that runs already, and does not wait for it. What exists stays.
-    pub(crate) fn adopt(&self, plan: &TenantPlan) {
-        let tenant = plan.name.clone();
-        // In the order of the calls.
-        let ask = add(&tenant, Some(Files::of(plan)), Some(SystemTime::now()));
-        let answer = self.post(ask);
-        spawn_local(async move {
-            if let Err(failure) = answered(answer).await {
-                tracing::error!(%tenant, "{tenant}: cannot make the socket at its /dev/log: {failure}");
+/// A task of the current `LocalSet` starts a collector with the first request.
+pub(super) fn begin(app: &AppName, number: u16, ends: Ends) -> mpsc::UnboundedSender<Asked> {
+    let (asks, mut asked) = mpsc::unbounded_channel::<Asked>();
+    let app = app.clone();
+    spawn_local(async move {
+        while let Some((ask, reply)) = asked.recv().await {
+            if !matches!(ask, Ask::Add { .. }) {
+                let _cancelled = reply.send(Ok(Answer::default()));
+                continue;
             }
-        });
-    }
-
-    /// Closes a tenant's socket. What was sent to it is in the FIFO then.
-    ///
-    /// # Errors
-    /// The stage [`Stage::Log`]. Without a descriptor to read the last output, nothing is closed.
-    pub(crate) async fn remove(&self, tenant: &TenantName) -> Result<(), Failure> {
-        let ask = Ask::Remove {
-            tenant: tenant.clone(),
-        };
-        self.tell(ask).await.map_err(|error| failed(&error))
-    }
-
-    /// Waits until the collector has what it was asked for before.
-    pub(crate) async fn settle(&self) {
-        if let Err(error) = self.tell(Ask::List).await {
-            tracing::warn!(%error, "no answer from the log collector");
+            match start(&app, number).await {
+                Ok(link) => {
+                    let mut client = Client::new((app, number), link, ends);
+                    client.answer(ask, reply).await;
+                    return client.run(asked).await;
+                }
+                Err(error) => {
+                    let _cancelled = reply.send(Err(error));
+                }
+            }
         }
-    }
-
-    /// Ends the collector. What was sent to all sockets is in the FIFO then.
-    ///
-    /// # Errors
-    /// If it does not end.
-    pub(crate) async fn end(&self) -> io::Result<()> {
-        self.tell(Ask::End).await
-    }
-
-    async fn tell(&self, ask: Ask) -> io::Result<()> {
-        answered(self.post(ask)).await
-    }
-
-    /// Sends a request. Those after it are sent later.
-    fn post(&self, ask: Ask) -> Reply {
-        let (reply, answer) = oneshot::channel();
-        // If it is not used any more, this drops the sender of the answer.
-        let _gone = self.asks.send((ask, reply));
-        answer
-    }
+    });
+    asks
 }
 
-async fn answered(answer: Reply) -> io::Result<()> {
-    let gone = |_| io::Error::other("the log collector is not used any more");
-    match answer.await.map_err(gone)??.error {
-        None => Ok(()),
-        Some(why) => Err(io::Error::other(why)),
-    }
-}
-
-fn add(tenant: &TenantName, files: Option<Vec<Files>>, since: Option<SystemTime>) -> Ask {
+pub(super) fn add(
+    tenant: &TenantName,
+    files: Option<Vec<Files>>,
+    since: Option<SystemTime>,
+) -> Ask {
     Ask::Add {
         tenant: tenant.clone(),
         files,
@@ -137,17 +84,11 @@ fn add(tenant: &TenantName, files: Option<Vec<Files>>, since: Option<SystemTime>
     }
 }
 
-fn failed(error: &io::Error) -> Failure {
-    let what = "of the log collector";
-    match error.raw_os_error() {
-        Some(errno) => Failure::errno(Stage::Log, what, errno),
-        None => Failure::detail(Stage::Log, what, error.to_string()),
-    }
-}
-
 /// The connection to the collector, and what it was told.
 struct Client {
     app: AppName,
+    /// The number of the collector.
+    number: u16,
     link: Link,
     /// The tenants' pipes, which the collector holds.
     ends: Ends,
@@ -159,15 +100,24 @@ struct Client {
 }
 
 impl Client {
+    fn new((app, number): (AppName, u16), link: Link, ends: Ends) -> Self {
+        Self {
+            app,
+            number,
+            link,
+            ends,
+            tenants: BTreeMap::new(),
+            later: BTreeSet::new(),
+            tried: Instant::now(),
+        }
+    }
+
     async fn run(mut self, mut asked: mpsc::UnboundedReceiver<Asked>) {
         loop {
             tokio::select! {
                 next = asked.recv() => {
                     let Some((ask, reply)) = next else { return };
-                    let ends = ask == Ask::End;
-                    let answer = self.ask(ask).await;
-                    let _cancelled = reply.send(answer);
-                    if ends {
+                    if !self.answer(ask, reply).await {
                         return;
                     }
                 }
@@ -182,6 +132,14 @@ impl Client {
                 }
             }
         }
+    }
+
+    /// Carries out a request. Returns whether the collector continues.
+    async fn answer(&mut self, ask: Ask, reply: oneshot::Sender<io::Result<Answer>>) -> bool {
+        let ends = ask == Ask::End;
+        let answer = self.ask(ask).await;
+        let _cancelled = reply.send(answer);
+        !ends
     }
 
     async fn ask(&mut self, ask: Ask) -> io::Result<Answer> {
@@ -253,17 +211,17 @@ impl Client {
     }
 }
 
-/// Ends the collector that a supervisor left, if there is one. The lines that nobody reads any more are
+/// Ends a collector that a supervisor left, if there is one. The lines that nobody reads any more are
 /// lost.
-pub(crate) async fn end_left(app: &AppName) {
-    if let Ok(mut link) = Link::connect(app).await {
+pub(super) async fn end_left(app: &AppName, number: u16) {
+    if let Ok(mut link) = Link::connect(app, number).await {
         link.kill();
         link.reap().await;
     }
 }
 
-async fn open(app: &AppName) -> io::Result<Link> {
-    let mut old = match Link::connect(app).await {
+async fn open(app: &AppName, number: u16) -> io::Result<Link> {
+    let mut old = match Link::connect(app, number).await {
         Ok(link) if link.is_same_program() => return Ok(link),
         Ok(link) => link,
         Err(error)
@@ -272,13 +230,13 @@ async fn open(app: &AppName) -> io::Result<Link> {
                 io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused
             ) =>
         {
-            return start(app).await;
+            return start(app, number).await;
         }
         Err(error) => return Err(error),
     };
     // Messages to the old sockets are refused once there are new ones, and programs connect again.
     let tenants = old.ask(&Ask::List, &[]).await.map(|answer| answer.tenants);
-    let mut link = start(app).await?;
+    let mut link = start(app, number).await?;
     for tenant in tenants.unwrap_or_default() {
         // What the old one holds stays in the pipes.
         let held = match fifo::open_read_ends(app, &tenant) {
@@ -297,15 +255,17 @@ async fn open(app: &AppName) -> io::Result<Link> {
     Ok(link)
 }
 
-async fn start(app: &AppName) -> io::Result<Link> {
+async fn start(app: &AppName, number: u16) -> io::Result<Link> {
     let name = app.to_string();
     let spawned = spawn_blocking(move || {
         let mut command = Command::new("/proc/self/exe");
         command
             .arg0("tenantd")
             .args(["collect-logs", name.as_str()])
+            .args((number > 0).then(|| number.to_string()))
             .env_clear()
             .env(VARIABLE, &name)
+            .env(NUMBER, number.to_string())
             .current_dir("/")
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
@@ -321,7 +281,7 @@ async fn start(app: &AppName) -> io::Result<Link> {
     let mut said = BufReader::new(said);
     let read = timeout(LIMIT, said.read_line(&mut line)).await;
     if line == "ready\n" {
-        return Link::connect(app).await;
+        return Link::connect(app, number).await;
     }
     child.kill();
     let ended = spawn_blocking(move || child.ends_within(LIMIT)).await??;

@@ -32,8 +32,8 @@ pub(super) struct Link {
 }
 
 impl Link {
-    pub(super) async fn connect(app: &AppName) -> io::Result<Self> {
-        let stream = UnixStream::connect(control(app)).await?;
+    pub(super) async fn connect(app: &AppName, number: u16) -> io::Result<Self> {
+        let stream = UnixStream::connect(control(app, number)).await?;
         let process = stream.peer_cred()?.pid().and_then(|number| {
             let pidfd = pidfd_open(Pid::from_raw(number)?, PidfdFlags::empty());
             Some((number, pidfd.ok()?))

@@ -28,7 +28,7 @@ use tenantd_host::netns::{self, ClosedNetns, NetnsMounts};
 use tenantd_host::network::{Generation, Network};
 use tenantd_host::{fifo, hosts_folder, limits, process, want};
 
-use crate::collect::client::Collector;
+use crate::collect::shares::Collector;
 use crate::executor::blocking::blocking_change;
 pub(crate) use crate::executor::blocking::{blocking, broken};
 use crate::executor::cgroups::Cgroups;

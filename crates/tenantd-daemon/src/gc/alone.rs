@@ -5,7 +5,7 @@ use std::fs;
 
 use anyhow::Context;
 
-use crate::collect::client;
+use crate::collect::shares;
 use crate::executor::host::blocking;
 use crate::gc::{Alive, Collector, finish, look, named, populated};
 use crate::recovery::orphans;
@@ -89,7 +89,7 @@ pub async fn alone(
         }
         crash::point("gc: socket gone", socket);
     }
-    client::end_left(app).await;
+    shares::end_left(app).await;
     runtime.remove()?;
     if let Some(tree) = tree {
         tree.remove()?;

@@ -1,17 +1,48 @@
-//! The FIFO of the log collector: lines of all tenants, in the order in which they arrived.
+//! The FIFOs of the log collectors: lines of the tenants of each, in the order in which they arrived.
 
 use std::io;
 use std::os::fd::OwnedFd;
 
 use crate::collect::frame::{self, Entry, Source};
 use crate::logs::scratch::Scratch;
-use crate::logs::{Batch, Origin, Stream};
+use rustix::event::epoll;
 
-/// Its key in epoll(7), which no pipe has.
-pub(super) const KEY: u64 = u64::MAX;
+use crate::logs::{Batch, Ends, Origin, Stream};
+use tenantd_core::layout::COLLECTORS_MAX;
+use tenantd_core::name::AppName;
+use tenantd_host::fifo;
 
-/// The FIFO, unless this supervisor has no collector.
-#[derive(Debug, Default)]
+/// The key in epoll(7) of the FIFO of a collector, which no pipe has.
+fn key(number: u16) -> u64 {
+    u64::MAX - u64::from(number)
+}
+
+/// The number of the collector whose FIFO has this key.
+pub(super) fn index(key: u64) -> Option<usize> {
+    let index = u64::MAX - key;
+    usize::try_from(index)
+        .ok()
+        .filter(|_| index < u64::from(COLLECTORS_MAX))
+}
+
+impl Ends {
+    /// Reads the FIFO of the next log collector from now on, see [`collect`](crate::collect). It has this number.
+    ///
+    /// # Errors
+    /// What mknod(2), open(2), epoll_ctl(2) or pipe2(2) reports.
+    pub(crate) fn collect(&self, app: &AppName, number: u16) -> io::Result<()> {
+        let fifo = fifo::make_collected(app, number)?;
+        let how = epoll::EventFlags::IN | epoll::EventFlags::ET;
+        let data = epoll::EventData::new_u64(key(number));
+        // What is already in it is reported at once.
+        epoll::add(&self.0.epoll, &fifo, data, how)?;
+        self.0.collected.borrow_mut().push(Collected::new(fifo)?);
+        Ok(())
+    }
+}
+
+/// The FIFO of one collector, as long as it can be read.
+#[derive(Debug)]
 pub(super) struct Collected(Option<Open>);
 
 #[derive(Debug)]

@@ -9,7 +9,7 @@ use super::Present;
 impl Present<'_> {
     /// Why these changes to a new plan are not applied.
     pub(super) fn refusal(self, changes: &Changes, new: &Plan) -> Option<String> {
-        let too_many = doctor::too_many(new.tenants.len());
+        let too_many = doctor::too_many(new);
         let too_many = too_many.map(|why| format!("too many tenants for this host: {why}"));
         too_many.or_else(|| self.unproved(changes))
     }

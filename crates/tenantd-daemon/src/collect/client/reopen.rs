@@ -22,7 +22,7 @@ impl Client {
         self.link.reap().await;
         sleep_until(self.link.begun + AGAIN).await;
         self.link.begun = Instant::now();
-        self.link = start(&self.app).await?;
+        self.link = start(&self.app, self.number).await?;
         for (tenant, files) in self.tenants.clone() {
             if let Err(error) = self.open_again(&tenant) {
                 self.postpone(&tenant, &error);

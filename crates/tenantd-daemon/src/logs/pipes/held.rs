@@ -22,7 +22,7 @@ pub(crate) const BOTH: usize = 2;
 
 /// The ends of the tenants' pipes, for the client of the log collector.
 #[derive(Clone)]
-pub(crate) struct Ends(Rc<LogReader>);
+pub(crate) struct Ends(pub(in crate::logs) Rc<LogReader>);
 
 /// Descriptors of a tenant's pipes that this process holds too.
 #[derive(Debug)]
