@@ -11,6 +11,7 @@
 
 mod conntrack;
 mod content;
+mod dumped;
 mod elements;
 pub(super) mod exposed;
 mod expressions;

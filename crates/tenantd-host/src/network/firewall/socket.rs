@@ -17,6 +17,7 @@ use rtnetlink::packet_core::{
 };
 use rtnetlink::sys::{Socket, SocketAddr, protocols::NETLINK_NETFILTER};
 
+use super::dumped;
 use super::sets::Family;
 use super::wire::{Change, number};
 
@@ -262,10 +263,80 @@ fn each_message(
 ) -> io::Result<()> {
     let mut rest = datagram;
     while rest.len() >= HEADER {
-        let message = NetlinkMessage::deserialize(rest).map_err(io::Error::other)?;
-        let length = (message.header.length as usize).next_multiple_of(4);
-        see(message.header.sequence_number, message.payload);
-        rest = rest.get(length.max(HEADER)..).unwrap_or_default();
+        let length = rest.first_chunk().copied().map_or(0, u32::from_ne_bytes) as usize;
+        match rest.get(..length).and_then(dumped::elements) {
+            // A dump of elements; its sequence number is of no use.
+            Some(message) => see(0, NetlinkPayload::InnerMessage(message?)),
+            None => {
+                let message = NetlinkMessage::deserialize(rest).map_err(io::Error::other)?;
+                see(message.header.sequence_number, message.payload);
+            }
+        }
+        let next = length.max(HEADER).next_multiple_of(4);
+        rest = rest.get(next..).unwrap_or_default();
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::elements::{Data, Element};
+    use super::super::found::all_elements_in;
+    use super::super::sets::SETS;
+    use super::super::wire::add_element;
+    use super::*;
+
+    /// What an earlier supervisor has left of many tenants, as the kernel writes it.
+    fn datagram() -> (Vec<u8>, Vec<Element>) {
+        let mut bytes = Vec::new();
+        let mut all = Vec::new();
+        let data = [
+            Data::None,
+            Data::Value(vec![7, 8]),
+            Data::Return,
+            Data::Goto("list".to_owned()),
+        ];
+        for (number, data) in (1..=4_u8).zip(data) {
+            let set = SETS[0].name;
+            let element = Element {
+                set,
+                key: vec![10, 77, 0, number],
+                data,
+            };
+            let message = add_element("tenantd_wiki", &element, "tenantd:wiki/acme").message;
+            append(&mut bytes, 3, 0, with_header(Family::Netdev, message));
+            all.push(element);
+        }
+        (bytes, all)
+    }
+
+    #[test]
+    fn elements_are_read_as_the_library_reads_them() {
+        let (bytes, wanted) = datagram();
+        let mut found = Vec::new();
+        each_message(&bytes, |_, payload| {
+            if let NetlinkPayload::InnerMessage(NetfilterMessage {
+                inner: NetfilterMessageInner::NfTables(NfTablesMessage::NewSetElement(message)),
+                ..
+            }) = payload
+            {
+                found.extend(all_elements_in(&SETS[0], message));
+            }
+        })
+        .unwrap();
+        let mark = Some("tenantd:wiki/acme".to_owned());
+        let wanted: Vec<_> = wanted.into_iter().map(|it| (mark.clone(), it)).collect();
+        assert_eq!(found, wanted);
+    }
+
+    #[test]
+    fn a_torn_answer_is_an_error() {
+        let (bytes, _) = datagram();
+        for end in HEADER..bytes.len() {
+            // Either whole messages, or an error; no panic, and no element that is not there.
+            let mut count = 0;
+            let read = each_message(&bytes[..end], |_, _| count += 1);
+            assert!(count <= 3 && (read.is_err() || count > 0), "{end}: {count}");
+        }
+    }
 }
