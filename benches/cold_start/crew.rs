@@ -10,7 +10,7 @@ use nix::sys::signal::Signal;
 use serde::Deserialize;
 
 use crate::support::daemon::{
-    CommandOutput, Daemon, LIMIT, PROGRAM, ends, in_time, pidfd, run, signal, until,
+    CommandOutput, Daemon, LIMIT, PROGRAM, ends, pidfd, run, signal, until,
 };
 use crate::support::place::SRV;
 
@@ -37,9 +37,12 @@ pub fn ms(time: Duration) -> f64 {
 /// benchmark, and puts that where tenants find it.
 ///
 /// A benchmark is built with the dependencies of the tests, which add features to those of the
-/// program: Unicode tables of 0.4 MB, for example. So the program is built once more without them.
+/// program: Unicode tables of 0.4 MB, for example. So the program is built once more without them, unless
+/// the benchmark was called with `--as-built`.
 pub fn program() {
-    cargo(&["build", "--quiet", "--release", "--bin", "tenantd"]);
+    if !std::env::args().any(|argument| argument == "--as-built") {
+        cargo(&["build", "--quiet", "--release", "--bin", "tenantd"]);
+    }
     let example = ["rustc", "--quiet", "--release", "--example", "idle", "--"];
     cargo(&[&example[..], &["-C", "target-feature=+crt-static"]].concat());
     let built = std::path::Path::new(PROGRAM).with_file_name("examples/idle");
@@ -129,7 +132,11 @@ impl Crew {
     /// Sends a request with the command line.
     pub fn tell(&self, arguments: &[&str]) -> CommandOutput {
         let app = &self.daemon.app;
-        run(in_time(&self.program).args(["--app", app]).args(arguments))
+        // Ten thousand tenants need longer than a test may take.
+        let command = &mut Command::new("timeout");
+        run(command
+            .args(["600", &self.program, "--app", app])
+            .args(arguments))
     }
 
     /// Waits until the supervisor answers.
@@ -170,6 +177,16 @@ impl Crew {
     /// The application's name.
     pub fn app(&self) -> &str {
         &self.daemon.app
+    }
+
+    /// The process of the supervisor.
+    pub fn pid(&self) -> u32 {
+        self.daemon.pid()
+    }
+
+    /// The manifest.
+    pub fn manifest(&self) -> &std::path::Path {
+        &self.daemon.manifest
     }
 
     /// The log of the supervisor.
@@ -238,7 +255,9 @@ impl Crew {
     /// once.
     pub fn stop(mut self) -> f64 {
         let begun = Instant::now();
+        let supervisor = pidfd(self.daemon.pid());
         self.daemon.signal(Signal::SIGTERM);
+        assert!(ends(&supervisor, LIMIT * 20), "it does not end");
         assert_eq!(
             self.daemon.wait().code(),
             Some(0),
@@ -257,7 +276,8 @@ pub fn answered(address: SocketAddr) {
     }
 }
 
-fn field(status: &str, name: &str) -> f64 {
+/// The value of a line of `/proc/PID/status`.
+pub fn field(status: &str, name: &str) -> f64 {
     let line = status.lines().find_map(|line| line.strip_prefix(name));
     let value = line.unwrap().trim().trim_end_matches(" kB");
     value.parse().unwrap()
