@@ -54,6 +54,7 @@ pub(super) mod raw;
 pub mod ready_fd;
 mod rehearsal;
 mod report;
+mod seal;
 mod spec;
 mod strings;
 mod templates;

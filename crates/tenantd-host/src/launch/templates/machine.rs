@@ -3,14 +3,13 @@
 
 use std::fs::File;
 use std::io::{self, Write};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::OwnedFd;
 
 use rustix::fs::{Mode, OFlags, openat, stat};
 use rustix::io::Errno;
 use rustix::mount::{MountAttrFlags, OpenTreeFlags, open_tree};
 
-use crate::launch::mounts::READ_ONLY;
-use crate::launch::raw;
+use crate::launch::seal;
 use crate::launch::tmpfs::{Owner, PLAIN, Tmpfs};
 use tenantd_core::machine_id;
 
@@ -49,7 +48,7 @@ pub(super) fn files() -> io::Result<Option<Vec<(&'static str, OwnedFd)>>> {
         rustix::fs::fchmod(&file, Mode::from_raw_mode(0o444))?;
         File::from(file).write_all(text.as_bytes())?;
     }
-    raw::mount_setattr(tree.as_fd(), &READ_ONLY)?;
+    let tree = seal::read_only(tree)?;
     let all = EMPTY.map(|path| (path, empty)).into_iter();
     let mut made = Vec::new();
     for (path, name) in all.chain([(BOOT_ID, boot_id)]) {

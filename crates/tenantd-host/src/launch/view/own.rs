@@ -17,8 +17,8 @@ use rustix::mount::{
 };
 
 use super::on;
-use crate::launch::mounts::{Mounts, READ_ONLY};
-use crate::launch::raw;
+use crate::launch::mounts::Mounts;
+use crate::launch::seal;
 use crate::launch::templates::Taken;
 use crate::launch::templates::spares::Kind;
 use crate::launch::tmpfs::{Owner, Tmpfs};
@@ -292,9 +292,10 @@ impl OwnFolders {
             is_sealed,
         } in self.folders
         {
-            if is_sealed {
-                raw::mount_setattr(tree.as_fd(), &READ_ONLY).map_err(on(STAGE, &path))?;
-            }
+            let tree = match is_sealed {
+                true => seal::read_only(tree).map_err(on(STAGE, &path))?,
+                false => tree,
+            };
             mounts.add_folder(STAGE, tree, &path)?;
         }
         Ok(())

@@ -6,7 +6,7 @@ mod trusted;
 
 use std::fs::File;
 use std::io::{self, Write};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::path::Path;
 
 use rustix::fs::{CWD, Gid, Mode, OFlags, ResolveFlags, Uid};
@@ -16,8 +16,8 @@ use rustix::mount::MountAttrFlags;
 
 use super::on;
 use super::own::OwnFolders;
-use crate::launch::mounts::{Mounts, READ_ONLY};
-use crate::launch::raw;
+use crate::launch::mounts::Mounts;
+use crate::launch::seal;
 use crate::launch::tmpfs::{Owner, PLAIN, Tmpfs};
 use crate::regular;
 use tenantd_core::plan::model::{Identity, LaunchPlan};
@@ -68,7 +68,7 @@ pub(super) fn add(
         secret.fill(0);
         written.map_err(on(STAGE, path))?;
     }
-    raw::mount_setattr(tree.as_fd(), &READ_ONLY).map_err(on(STAGE, folder))?;
+    let tree = seal::read_only(tree).map_err(on(STAGE, folder))?;
     own.folder(STAGE, folder, Owner::ROOT)?;
     mounts.add(STAGE, tree, folder)
 }
