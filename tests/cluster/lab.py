@@ -79,6 +79,7 @@ gateway = "10.88.0.1"
 
 [defaults]
 engine = "pacemaker"
+storage = "shared"
 
 [tenants]
 """ + "".join(f'{name} = {{ ip = "{ip}" }}\n' for name, ip in TENANTS.items())
@@ -428,7 +429,8 @@ def plan(lab):
     """Has crm take twice what `tenantd cluster plan` prints, in a copy of this cluster's configuration, and Pacemaker check it."""
     copy, options = f"{LAB}/plan.xml", "--local b=t2 --size a=4GiB,2 --size b=4GiB,2 --size c=4GiB,2"
     lab.hosts["a"].sh("sh", "-ec", f"""cibadmin --query >{copy}; export CIB_file={copy}
-        for time in first second; do tenantd cluster plan --config {LAB}/store.toml {options} | sh; done
+        sed 's/^t2 = {{/& storage = "local",/' {LAB}/store.toml >{LAB}/plan.toml
+        for time in first second; do tenantd cluster plan --config {LAB}/plan.toml {options} | sh; done
         crm_verify -x {copy}""")
     text = open(copy).read()
     wanted = ['id="store.t1"', 'id="store.t2"', 'rsc="store.t2" resource-discovery="exclusive"', 'value="balanced"']

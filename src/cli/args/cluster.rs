@@ -19,7 +19,9 @@ TIME LIMITS  `start`: the limits of init, before and ready together, and 30 s; `
   changed, with pcs, remove the resource before.
 MOVES  migration-threshold=1: tenantd has restarted the program before. resource-stickiness=100: a tenant
   does not move back when its host returns.
-DATA  It is taken for shared by all hosts. With --local, no other host starts the tenant.
+DATA  As `storage` in the manifest says. Name the host that has the data of each tenant with storage = \"local\",
+  with --local: no other host starts it then, and it does not fail over. A tenant with \"replicated\" also needs
+  constraints on its device, which you add: it starts after that is promoted.
 SIZES  memory.max in MiB and cpu.quota in hundredths of a processor are what a tenant uses. They count once
   the hosts have a size: name all of them, with what is left for tenants.
 
@@ -45,7 +47,7 @@ pub struct Cluster {
     /// Print commands for pcs(8)
     #[arg(long)]
     pub pcs: bool,
-    /// Tenants whose data is on this host alone
+    /// Tenants with storage = "local" whose data is on this host
     #[arg(long, value_name = "HOST=TENANT,...")]
     pub local: Vec<Local>,
     /// What the tenants of this host may use, such as h1=64GiB,16

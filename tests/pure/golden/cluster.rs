@@ -27,7 +27,7 @@ fn manifests_give_commands_for_pacemaker() {
     let told = hosts(&["h1=bolt"], &["h2=64GiB,16", "h1=32GiB,8"]);
     let mut wrong = Vec::new();
     for (file, name, hosts) in [
-        ("wiki", "wiki", &Hosts::default()),
+        ("wiki", "wiki", &hosts(&["h1=bolt"], &[])),
         ("wiki-hosts", "wiki", &told),
         ("9", "9", &Hosts::default()),
     ] {
@@ -54,11 +54,15 @@ fn what_is_said_of_hosts_must_fit_the_manifest() {
         Misfit::Unknown(name("nobody"))
     );
     assert_eq!(refused(&["h1=here"], &[]), Misfit::Unknown(name("here")));
-    let twice = Misfit::LocalTwice(name("acme"));
-    assert_eq!(refused(&["h1=acme", "h2=acme"], &[]), twice);
+    let twice = Misfit::LocalTwice(name("bolt"));
+    assert_eq!(refused(&["h1=bolt", "h2=bolt"], &[]), twice);
+    // The manifest says whose data is on one host, and the operator on which.
+    assert_eq!(refused(&[], &[]), Misfit::NoHost(name("bolt")));
+    let shared = Misfit::NotLocal(name("acme"), "shared");
+    assert_eq!(refused(&["h1=acme,bolt"], &[]), shared);
     let twice = Misfit::SizeTwice("h1".parse().unwrap());
     assert_eq!(
-        refused(&[], &["h1=1GiB,1", "h2=1GiB,1", "h1=1GiB,2"]),
+        refused(&["h1=bolt"], &["h1=1GiB,1", "h2=1GiB,1", "h1=1GiB,2"]),
         twice
     );
     let mut none = plan("wiki");

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use tenantd_core::manifest::engine::Engine;
+use tenantd_core::manifest::storage::Storage;
 use tenantd_core::name::TenantName;
 use tenantd_core::plan::alive::{Alive, Probe};
 use tenantd_core::plan::model::{
@@ -27,6 +28,7 @@ impl World {
         Policy {
             autostart: random.chance(80),
             engine: Engine::Tenantd,
+            storage: Storage::Local,
             stop_signal: StopSignal {
                 number: 15,
                 name: "SIGTERM".to_owned(),

@@ -15,6 +15,7 @@ pub mod process;
 pub mod raw;
 mod read;
 pub mod reference;
+pub mod storage;
 pub mod suggest;
 mod syntax;
 pub mod template;

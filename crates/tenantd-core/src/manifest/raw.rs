@@ -16,6 +16,7 @@ use super::problem::Span;
 use super::process::{Integer, Umask};
 use super::read::Reader;
 use super::reference::Table;
+use super::storage::Storage;
 use super::template::Template;
 use super::text::{Command, Environment, Vars};
 use super::value::{
@@ -296,6 +297,7 @@ tables! {
         group: Known<Account>,
         autostart: Known<bool>,
         engine: Known<Engine>,
+        storage: Known<Storage>,
         sysctls: Known<Sysctls>,
         limits: Limits,
         process: Process,

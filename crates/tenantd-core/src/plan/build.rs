@@ -172,6 +172,7 @@ impl Parts<'_> {
         let autostart = own.autostart.as_ref().or(of_all.autostart.as_ref())?;
         let engine = own.engine.as_ref().or(of_all.engine.as_ref())?;
         let engine = *engine.get_ref();
+        let storage = own.storage.as_ref().or(of_all.storage.as_ref())?;
         Some(TenantPlan {
             link: LinkPlan {
                 addresses: network::addresses(tenant)?,
@@ -212,6 +213,7 @@ impl Parts<'_> {
             policy: last.policy.keep(Policy {
                 autostart: *autostart.get_ref() && engine == Engine::Tenantd,
                 engine,
+                storage: *storage.get_ref(),
                 phases: self.phases.policies(),
                 pid_file: self.pid_file.map(Path::to_path_buf),
                 ..self.policy.clone()

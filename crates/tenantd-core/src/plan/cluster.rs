@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use super::model::{Plan, TenantPlan};
 use crate::manifest::engine::Engine;
+use crate::manifest::storage::Storage;
 use crate::name::TenantName;
 pub use hosts::{HostName, Local, Size, Unusable};
 
@@ -42,6 +43,17 @@ pub enum Misfit {
     /// A tenant is not in the plan, or has another engine.
     #[error("--local: {0} is no tenant with engine = \"pacemaker\"")]
     Unknown(TenantName),
+    /// All hosts reach its data.
+    #[error(
+        "--local: {0} has storage = \"{1}\" in the manifest, so its data is not on one host alone"
+    )]
+    NotLocal(TenantName, &'static str),
+    /// Nothing says which host has its data.
+    #[error(
+        "{0} has storage = \"local\", so only the host with its data may start it: name that, --local HOST={0}; or, if all \
+         hosts reach its data, set storage = \"shared\" in [defaults] or of the tenant"
+    )]
+    NoHost(TenantName),
     /// The data of a tenant is on two hosts.
     #[error("--local: {0} is named twice: its data can be on one host alone")]
     LocalTwice(TenantName),
@@ -63,6 +75,7 @@ struct Resource<'a> {
     id: String,
     app: &'a str,
     tenant: &'a TenantName,
+    storage: Storage,
     /// The host that has its data, if it is that one alone.
     host: Option<&'a HostName>,
     /// Seconds.
@@ -74,13 +87,6 @@ struct Resource<'a> {
 }
 
 impl Resource<'_> {
-    fn storage(&self) -> &'static str {
-        match self.host {
-            Some(_) => "local",
-            None => "shared",
-        }
-    }
-
     /// `memory=512 cpu=150`.
     fn uses(&self) -> String {
         let each = self.uses.iter().map(|(what, n)| format!("{what}={n}"));
@@ -112,8 +118,12 @@ fn resources<'a>(plan: &'a Plan, local: &'a [Local]) -> Result<Vec<Resource<'a>>
     for Local { host, tenants } in local {
         for name in tenants {
             let known = plan.tenants.iter().find(|tenant| tenant.name == *name);
-            if known.filter(is_meant).is_none() {
+            let Some(known) = known.filter(is_meant) else {
                 return Err(Misfit::Unknown(name.clone()));
+            };
+            let storage = known.policy.storage;
+            if storage != Storage::Local {
+                return Err(Misfit::NotLocal(name.clone(), storage.word()));
             }
             if places.insert(name, host).is_some() {
                 return Err(Misfit::LocalTwice(name.clone()));
@@ -125,9 +135,11 @@ fn resources<'a>(plan: &'a Plan, local: &'a [Local]) -> Result<Vec<Resource<'a>>
     let resources: Vec<_> = meant
         .map(|tenant| resource(app, tenant, places.get(&tenant.name).copied()))
         .collect();
-    match resources.is_empty() {
-        true => Err(Misfit::NoTenant(app.to_owned())),
-        false => Ok(resources),
+    let lost = |it: &&Resource<'_>| it.storage == Storage::Local && it.host.is_none();
+    match resources.iter().find(lost) {
+        Some(lost) => Err(Misfit::NoHost(lost.tenant.clone())),
+        None if resources.is_empty() => Err(Misfit::NoTenant(app.to_owned())),
+        None => Ok(resources),
     }
 }
 
@@ -142,6 +154,7 @@ fn resource<'a>(app: &'a str, tenant: &'a TenantPlan, host: Option<&'a HostName>
         id: format!("{}{app}.{}", if first { "_" } else { "" }, tenant.name),
         app,
         tenant: &tenant.name,
+        storage: policy.storage,
         host,
         start: limit(start),
         stop: limit(policy.grace),
@@ -199,6 +212,15 @@ fn head(plan: &Plan, resources: &[Resource<'_>], sizes: &[&Size]) -> String {
         lines.push(format!(
             "Data on one host alone, so that no other host starts them: {pinned} of {}.",
             resources.len()
+        ));
+    }
+    let replicated = resources
+        .iter()
+        .filter(|it| it.storage == Storage::Replicated);
+    for it in replicated {
+        lines.push(format!(
+            "{}: replicated. Add that it starts after its device is promoted and mounted, and on that host.",
+            it.id
         ));
     }
     lines.iter().map(|line| format!("# {line}\n")).collect()

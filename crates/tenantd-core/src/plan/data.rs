@@ -242,6 +242,7 @@ fn policy(policy: &Policy) -> Map<String, Value> {
     let Policy {
         autostart,
         engine,
+        storage,
         stop_signal,
         grace,
         restart,
@@ -269,6 +270,7 @@ fn policy(policy: &Policy) -> Map<String, Value> {
     let mut policy = members([
         ("autostart", json!(autostart)),
         ("engine", json!(engine.word())),
+        ("storage", json!(storage.word())),
         ("daemonizes", json!(daemonizes)),
         ("stop", stop),
         ("restart", self::restart(restart)),

@@ -287,6 +287,7 @@ fn policy(policy: &Policy, see: See<'_>) {
     let Policy {
         autostart,
         engine,
+        storage,
         stop_signal,
         grace,
         restart,
@@ -312,6 +313,8 @@ fn policy(policy: &Policy, see: See<'_>) {
     ));
     let same = *engine == default.engine;
     see(decides(Later("engine"), "engine", &engine.word(), same));
+    let same = *storage == default.storage;
+    see(decides(Later("storage"), "storage", &storage.word(), same));
     let same = *daemonizes == default.daemonizes;
     see(decides(
         Later("daemonizes"),

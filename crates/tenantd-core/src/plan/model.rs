@@ -29,6 +29,7 @@ pub use super::wall::WallPlan;
 pub use crate::cgroup::GroupLimits;
 use crate::manifest::engine::Engine;
 pub use crate::manifest::limit::{Bound, Limit, Measure};
+use crate::manifest::storage::Storage;
 pub use crate::manifest::value::Interface;
 use crate::name::{AppName, TenantName};
 pub use control::{ControlPlan, Operator, Reader};
@@ -334,6 +335,8 @@ pub struct Policy {
     pub autostart: bool,
     /// What starts and stops it. Unless it is the supervisor, `autostart` is false.
     pub engine: Engine,
+    /// Which hosts reach its data.
+    pub storage: Storage,
     /// The signal that asks the program to stop.
     pub stop_signal: StopSignal,
     /// The time from the stop signal to SIGKILL.

@@ -12,6 +12,7 @@ use super::reload;
 use crate::manifest::engine::Engine;
 use crate::manifest::problem::{Problems, Span};
 use crate::manifest::raw::{App, Manifest, Ready, Restart};
+use crate::manifest::storage::Storage;
 use crate::manifest::value::{ProgramExit, When};
 use crate::manifest::{self, Source};
 
@@ -34,6 +35,7 @@ pub(super) fn policy(manifest: &Manifest, problems: &mut Problems) -> Option<Pol
         autostart: true,
         // It is planned with the tenants.
         engine: Engine::Tenantd,
+        storage: Storage::Local,
         stop_signal: StopSignal {
             number: signal.number,
             name: signal.name.to_owned(),

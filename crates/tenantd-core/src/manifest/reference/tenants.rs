@@ -5,6 +5,7 @@ use super::{Fallback, Key, Kind, Table, control, keys, limits, names, network, t
 use crate::cgroup::Form;
 use crate::manifest::engine::ENGINES;
 use crate::manifest::limit::Measure;
+use crate::manifest::storage::KINDS;
 use crate::manifest::template::{ALL, OF_TENANT};
 use crate::rights::Right;
 
@@ -127,6 +128,11 @@ keys! {
             "What starts and stops the tenants: `\"tenantd\"`, as `autostart` and operators say; `\"pacemaker\"`, by its \
              agent `ocf:tenantd:tenant`, see [cluster.md](cluster.md); `\"other\"`, another program. Unless it is \
              `\"tenantd\"`, tenantd starts none of them by itself, `autostart` has no effect, and `start` is refused.";
+        "storage", Kind::Choice(KINDS), Value("\"local\""), "\"shared\"",
+            "Which hosts reach the tenants' data: `\"local\"`, the host that runs the tenant, so `tenantd move` copies it, \
+             and no other host starts the tenant if that host is lost; `\"shared\"`, all hosts at the same path, so nothing \
+             is copied; `\"replicated\"`, a device that another program copies and that is promoted before a start. \
+             `cluster plan` and `move` follow it, see [cluster.md](cluster.md).";
         "limits", Kind::Table(Table::Limits), Derived("those of [app]"), "{ open_files = 65536 }",
             "Resource limits of the tenants' processes, see [app.limits].";
         "process", Kind::Table(Table::Process), Derived("those of [app]"), "{ nice = 5 }",
@@ -180,6 +186,8 @@ keys! {
             "Whether the tenant starts with tenantd.";
         "engine", Kind::Choice(ENGINES), DEFAULTS, "\"pacemaker\"",
             "What starts and stops the tenant, see [defaults].";
+        "storage", Kind::Choice(KINDS), DEFAULTS, "\"shared\"",
+            "Which hosts reach the tenant's data, see [defaults].";
         "limits", Kind::Table(Table::Limits), Derived("those of [defaults], or of [app]"), "{ open_files = 65536 }",
             "Resource limits of the tenant's processes, see [app.limits].";
         "process", Kind::Table(Table::Process), Derived("those of [defaults], or of [app]"), "{ nice = 5 }",

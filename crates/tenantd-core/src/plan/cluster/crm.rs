@@ -26,7 +26,7 @@ pub(super) fn script(resources: &[Resource<'_>], sizes: &[&Size]) -> String {
             stop,
             ..
         } = it;
-        let storage = it.storage();
+        let storage = it.storage.word();
         let _ = write!(
             out,
             "primitive {id} ocf:tenantd:tenant \\\n    \

@@ -29,7 +29,7 @@ pub(super) fn script(resources: &[Resource<'_>], sizes: &[&Size]) -> String {
             stop,
             ..
         } = it;
-        let storage = it.storage();
+        let storage = it.storage.word();
         let _ = write!(
             out,
             "pcs -f \"$cib\" resource create {id} ocf:tenantd:tenant \\\n    \
