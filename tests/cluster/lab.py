@@ -6,6 +6,8 @@ Usage: lab.py LAB PROGRAM SCENARIO...
 import os, re, select, shutil, signal, socket, subprocess, sys, threading, time
 
 HERE = os.path.dirname(os.path.abspath(__file__))
+sys.path.insert(0, HERE)
+import partitions
 LAB, PROGRAM, SCENARIOS = sys.argv[1], sys.argv[2], sys.argv[3:]
 HOSTS = ["a", "b", "c"]
 TENANTS = {"t1": "10.88.0.101", "t2": "10.88.0.102"}
@@ -102,6 +104,7 @@ class Host:
 
     def boot(self):
         """Starts the host, with nothing in /run."""
+        self.is_booting = True
         if os.path.exists(f"{self.own}/ready"):
             os.remove(f"{self.own}/ready")
         os.makedirs(self.cgroup, exist_ok=True)
@@ -116,7 +119,7 @@ class Host:
         run("ip", "link", "set", f"p-{self.name}", "master", "br0", "up")
         self.sh("ip", "link", "set", "eth0", "up")
         self.sh("ip", "address", "add", f"10.88.0.{10 + self.number}/24", "dev", "eth0")
-        self.dead_at = None
+        self.dead_at, self.is_booting = None, False
 
     def sh(self, *words, **more):
         path = f"PATH={self.own}/sbin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -158,7 +161,8 @@ class Fence(threading.Thread):
             for name, host in self.hosts.items():
                 if os.path.exists(f"{self.dir}/{name}.wanted") and not os.path.exists(f"{self.dir}/{name}.done"):
                     asked = self.asked.setdefault(name, time.monotonic())
-                    if time.monotonic() - asked >= self.delay:
+                    # A host that is just being started is ended after that: else what is done now would answer a later request.
+                    if time.monotonic() - asked >= self.delay and not host.is_booting:
                         host.die()
                         write(f"{self.dir}/{name}.done", "")
             time.sleep(0.01)
@@ -250,13 +254,15 @@ class Lab:
 
     def any(self):
         """A host that lives and is not cut off."""
-        return next(h for h in reversed(self.hosts.values()) if h.dead_at is None and not getattr(h, "cut", False))
+        hosts = list(reversed(self.hosts.values()))
+        return next((h for h in hosts if h.dead_at is None and not getattr(h, "cut", False)), hosts[0])
 
     def crm(self, *words, **more):
         return self.any().sh(*words, **more)
 
     def boot(self, *names):
         for name in names:
+            self.hosts[name].is_booting = True
             self.fence.reset(name)
             self.hosts[name].boot()
             self.hosts[name].cut = False
@@ -292,21 +298,28 @@ class Lab:
             self.crm("crm_resource", "-r", name, "--cleanup", check=False)
         until("the cluster is idle", lambda: self.crm("crmadmin", "-S", "a", check=False) or True)
 
-    def proof(self):
-        """Whether two copies ran at the same moment, and which acknowledged numbers are missing."""
-        doubles = lost = acknowledged = 0
-        for name, writer in self.writers.items():
-            folder, acked = f"{LAB}/shared/{name}", list(writer.acknowledged)
-            copies = []
+    def doubles(self):
+        """How often two copies of a tenant ran at the same moment."""
+        doubles = 0
+        for name in TENANTS:
+            folder, copies = f"{LAB}/shared/{name}", []
             for file in os.listdir(folder):
                 if file.startswith("copy-"):
                     copies.append(tuple(int(it) for it in open(f"{folder}/{file}").read().split()))
-            copies.sort()
+            # A copy that was ended before it wrote its times kept nothing either.
+            copies = sorted(filter(None, copies))
             doubles += sum(sooner[1] >= later[0] for sooner, later in zip(copies, copies[1:]))
+        return doubles
+
+    def proof(self):
+        """How often two copies ran at the same moment, and how many acknowledged numbers are missing."""
+        lost = acknowledged = 0
+        for name, writer in self.writers.items():
+            folder, acked = f"{LAB}/shared/{name}", list(writer.acknowledged)
             kept = {int(line.split()[0]) for line in open(f"{folder}/numbers")}
             lost += len(set(acked) - kept)
             acknowledged += len(acked)
-        return doubles, lost, acknowledged
+        return self.doubles(), lost, acknowledged
 
     def judge(self, scenario, since, goals):
         """Prints how long each of these tenants was away, and checks that against the goal in milliseconds."""
@@ -446,7 +459,7 @@ ALL = {"plan": plan, "move": move, "swap": swap, "drain": drain, "supervisor": s
 def main():
     lab, begun = Lab(), time.monotonic()
     for host in lab.hosts.values():
-        host.dead_at, host.cut = 0, False
+        host.dead_at, host.cut, host.is_booting = 0, False, False
     lab.boot(*HOSTS)
     if "tester" in SCENARIOS:
         tester(lab)
@@ -458,6 +471,8 @@ def main():
     print(f"three hosts and two tenants after {time.monotonic() - begun:.1f} s", flush=True)
     for scenario in filter(ALL.get, SCENARIOS):
         ALL[scenario](lab)
+    if "partitions" in SCENARIOS:
+        partitions.many(lab, int(SCENARIOS[SCENARIOS.index("partitions") + 1]), run)
     print(f"all after {time.monotonic() - begun:.1f} s", flush=True)
     if lab.bad:
         raise SystemExit(f"not as it must be: {', '.join(dict.fromkeys(lab.bad))}")
