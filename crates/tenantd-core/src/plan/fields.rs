@@ -304,13 +304,8 @@ fn policy(policy: &Policy, see: See<'_>) {
     let stop = format_args!("{name} ({number})");
     let default = policy::default();
     // While the supervisor runs, operators decide whether a tenant is wanted up.
-    let same = *autostart == default.autostart;
-    see(decides(
-        Later("autostart"),
-        "autostart",
-        &yes(*autostart),
-        same,
-    ));
+    let (same, starts) = (*autostart == default.autostart, yes(*autostart));
+    see(decides(Later("autostart"), "autostart", &starts, same));
     let same = *engine == default.engine;
     see(decides(Later("engine"), "engine", &engine.word(), same));
     let same = *storage == default.storage;
