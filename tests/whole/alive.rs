@@ -5,7 +5,8 @@ use std::path::Path;
 use nix::sys::signal::Signal;
 use tenantd_api::wire::TenantStatus;
 
-use crate::support::daemon::{Daemon, signal};
+use crate::metrics::{Exporter, SOCKET, metrics, sample};
+use crate::support::daemon::{Daemon, signal, until as until_some, write_manifest};
 use crate::support::place::{self, script};
 use crate::support::until;
 
@@ -44,6 +45,9 @@ fn a_server_that_hangs_is_started_again() {
 fn a_command_in_the_tenant_asks() {
     place::host();
     place::folder("/srv/data");
+    // The socket of the metrics stays.
+    std::fs::create_dir("/run/metrics").unwrap();
+    drop(std::os::unix::net::UnixListener::bind(SOCKET).unwrap());
     script("app", "rm -f hangs\ntouch begun\nexec sleep 1000000");
     // It is asked with the tenant's user, environment, network and folders.
     script("ask", "test ! -e \"$STATE/hangs\"");
@@ -67,5 +71,49 @@ fn a_command_in_the_tenant_asks() {
     std::fs::write(format!("{store}/hangs"), "").unwrap();
     let acme = daemon.until_tenant("acme", |t| t.restarts == 1 && is_ready(t));
     assert_eq!(acme.why, None);
+    assert_eq!(
+        acme.probe.map(|it| (it.failing, it.failed, it.most)),
+        Some((0, 0, 2))
+    );
+    // More than will fail here.
+    let more = manifest("always", &alive.replace("= 2", "= 100000"));
+    assert_failing_is_shown(&daemon, &more, &format!("{store}/hangs"));
     daemon.end();
+}
+
+/// Probes that fail and do not end the program yet are shown, and are in the metrics.
+fn assert_failing_is_shown(daemon: &Daemon, more: &str, hangs: &str) {
+    write_manifest(&daemon.app, more);
+    daemon.tell(&["reload"]).expect(0);
+    until("it is asked again", || {
+        daemon
+            .tenant("acme")
+            .probe
+            .is_some_and(|it| it.most == 100_000 && it.passed > 0)
+    });
+    std::fs::write(hangs, "").unwrap();
+    let fails =
+        |least: u32| move |t: &TenantStatus| t.probe.as_ref().is_some_and(|it| it.failing >= least);
+    let acme = daemon.until_tenant("acme", fails(2));
+    assert_eq!((acme.restarts, is_ready(&acme)), (1, true));
+    let said = daemon.tell(&["status"]).expect(0);
+    let probe = "  PROBE no answer from the command /srv/ask: ";
+    assert!(
+        said.contains(probe) && said.contains(" of 100000 in a row, the last time: "),
+        "{said}"
+    );
+    let labels = format!("{{app=\"{}\",tenant=\"acme\"}}", daemon.app);
+    let _exporter = Exporter::start(&format!("unix:{SOCKET}"));
+    let failing = format!("tenantd_tenant_probe_failing{labels}");
+    until_some("the metrics have it", || {
+        sample(&metrics(), &failing).filter(|it| *it >= 2.0)
+    });
+    std::fs::remove_file(hangs).unwrap();
+    let acme = daemon.until_tenant("acme", |t| {
+        t.probe.as_ref().is_some_and(|it| it.failing == 0)
+    });
+    assert!(acme.probe.unwrap().failed >= 2);
+    until_some("the metrics follow", || {
+        sample(&metrics(), &failing).filter(|it| *it == 0.0)
+    });
 }

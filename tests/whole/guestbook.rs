@@ -160,7 +160,7 @@ fn links() -> String {
 /// The keys of a tenant in JSON, besides those that say why it is in its state.
 const KEYS: &str = "name want state pid address addresses restarts since ready program permanent awaits \
     applying unapplied lid misfit killed main status_text reloading confined phase refused exit offline paused network \
-    cgroup link reached usage by_hand engine last_failure starved";
+    cgroup link reached usage by_hand engine last_failure starved probe";
 
 #[test]
 fn the_json_of_status_and_its_exit_code_are_as_documented() {

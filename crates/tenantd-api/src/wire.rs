@@ -52,7 +52,7 @@ pub use offline::Offline;
 pub use phase::Phase;
 pub use privileges::ExecPrivileges;
 pub use program::Program;
-pub use reached::{ReachedLimit, Starved};
+pub use reached::{ProbeResults, ReachedLimit, Starved};
 pub use refused::RefusedWrite;
 pub use repaired::Repaired;
 pub use residue::{Residue, ResidueFate, ResidueKind, ResidueList};
@@ -211,6 +211,8 @@ pub struct TenantStatus {
     pub last_failure: Option<LastFailure>,
     /// What it waited for; null if it did not, as far as the kernel notified of that.
     pub starved: Option<Starved>,
+    /// What the probes of its program found; null if it is not probed.
+    pub probe: Option<ProbeResults>,
     /// The limits that were set by hand, with `tenantd set`.
     #[serde(default)]
     pub by_hand: Vec<LimitByHand>,

@@ -245,6 +245,7 @@ impl Daemon {
                         reached: &self.reached,
                         drifts: &self.drifts,
                         transitions: &self.transitions,
+                        readiness: &self.readiness,
                     },
                 },
             ),

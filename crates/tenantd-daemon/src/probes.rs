@@ -11,6 +11,7 @@ mod ask;
 mod command;
 pub(crate) mod watchdogs;
 
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::net::IpAddr;
@@ -21,6 +22,7 @@ use std::time::Duration;
 use tokio::sync::{Semaphore, mpsc};
 use tokio::task::{AbortHandle, spawn_local};
 
+use tenantd_api::wire::ProbeResults;
 use tenantd_core::name::{AppName, TenantName};
 use tenantd_core::plan::alive::{Alive, Probe};
 use tenantd_core::stage::{Failure, Stage};
@@ -43,16 +45,25 @@ pub(crate) struct Probes {
     app: AppName,
     namespaces: Arc<NetnsMounts>,
     watches: BTreeMap<TenantName, Watch>,
-    failing: mpsc::UnboundedSender<(LaunchId, Failure)>,
-    failed: mpsc::UnboundedReceiver<(LaunchId, Failure)>,
+    telling: mpsc::UnboundedSender<Told>,
+    told: mpsc::UnboundedReceiver<Told>,
     network: Rc<Semaphore>,
     commands: Rc<Semaphore>,
+}
+
+/// What a task tells the loop.
+pub(crate) enum Told {
+    /// Too many probes in a row have failed.
+    NotAlive(LaunchId, Failure),
+    /// A probe has failed, or the first one after that has not.
+    Changed(TenantName),
 }
 
 /// The task that probes one launch. It is aborted when this is dropped.
 struct Watch {
     launch: LaunchId,
     alive: Alive,
+    results: Rc<RefCell<ProbeResults>>,
     task: AbortHandle,
 }
 
@@ -71,26 +82,34 @@ struct Target {
     leaf: Option<Leaf>,
     alive: Alive,
     permits: Rc<Semaphore>,
+    results: Rc<RefCell<ProbeResults>>,
+    telling: mpsc::UnboundedSender<Told>,
 }
 
 impl Probes {
     /// Probes of no tenant yet.
     pub(crate) fn new(app: AppName, namespaces: Arc<NetnsMounts>) -> Self {
-        let (failing, failed) = mpsc::unbounded_channel();
+        let (telling, told) = mpsc::unbounded_channel();
         Self {
             app,
             namespaces,
             watches: BTreeMap::new(),
-            failing,
-            failed,
+            telling,
+            told,
             network: Rc::new(Semaphore::new(NETWORK_MAX)),
             commands: Rc::new(Semaphore::new(COMMANDS_MAX)),
         }
     }
 
-    /// The next launch that is not alive, and why. Cancelling this loses nothing.
-    pub(crate) async fn next(&mut self) -> Option<(LaunchId, Failure)> {
-        self.failed.recv().await
+    /// What a task tells next. Cancelling this loses nothing.
+    pub(crate) async fn next(&mut self) -> Option<Told> {
+        self.told.recv().await
+    }
+
+    /// What the probes of the running program of a tenant have found; `None` if it is not probed.
+    pub(crate) fn of_tenant(&self, tenant: &TenantName) -> Option<ProbeResults> {
+        let watch = self.watches.get(tenant)?;
+        Some(watch.results.borrow().clone())
     }
 
     /// A tenant, or its plan, has changed: probes it if it is ready and its newest plan says so.
@@ -111,6 +130,10 @@ impl Probes {
         if watched.is_some_and(|watch| watch.launch == launch && watch.alive == *alive) {
             return;
         }
+        let results = Rc::new(RefCell::new(ProbeResults::none(
+            alive.probe.to_string(),
+            alive.failures,
+        )));
         let target = Target {
             app: self.app.clone(),
             tenant: tenant.clone(),
@@ -122,16 +145,17 @@ impl Probes {
                 Probe::Tcp(_) | Probe::Http { .. } => &self.network,
                 Probe::Command(_) => &self.commands,
             }),
+            results: Rc::clone(&results),
+            telling: self.telling.clone(),
         };
-        let failing = self.failing.clone();
         let task = spawn_local(async move {
             let why = target.watch().await;
-            // The loop closes the channel only when it ends.
-            let _ended = failing.send((launch, why));
+            target.tell(Told::NotAlive(launch, why));
         });
         let watch = Watch {
             launch,
             alive: alive.clone(),
+            results,
             task: task.abort_handle(),
         };
         self.watches.insert(tenant.clone(), watch);
@@ -150,26 +174,48 @@ fn offset(tenant: &TenantName, interval: Duration) -> Duration {
 impl Target {
     /// Probes the program until too many probes in a row have failed, and returns why.
     async fn watch(&self) -> Failure {
-        let mut failures = 0;
         let mut pause = offset(&self.tenant, self.alive.interval);
         loop {
             tokio::time::sleep(pause).await;
             pause = self.alive.interval;
             let Err(why) = self.ask().await else {
-                failures = 0;
+                self.passed();
                 continue;
             };
             if self.is_frozen() {
                 tracing::debug!(tenant = %self.tenant, "a probe failed while it is frozen: {why}");
                 continue;
             }
-            failures += 1;
+            let failures = self.failed(&why);
             let (tenant, most) = (&self.tenant, self.alive.failures);
             tracing::debug!(%tenant, "probe failed ({failures} of {most}): {why}");
             if failures >= most {
                 return self.failure(&why);
             }
+            self.tell(Told::Changed(tenant.clone()));
         }
+    }
+
+    fn passed(&self) {
+        let mut results = self.results.borrow_mut();
+        results.passed += 1;
+        if std::mem::take(&mut results.failing) > 0 {
+            self.tell(Told::Changed(self.tenant.clone()));
+        }
+    }
+
+    /// Counts a failed probe. Returns how many have failed in a row.
+    fn failed(&self, why: &str) -> u32 {
+        let mut results = self.results.borrow_mut();
+        results.failed += 1;
+        results.failing += 1;
+        results.last = Some(why.to_owned());
+        results.failing
+    }
+
+    fn tell(&self, told: Told) {
+        // The loop closes the channel only when it ends.
+        let _ended = self.telling.send(told);
     }
 
     async fn ask(&self) -> Result<(), String> {

@@ -13,6 +13,7 @@ use std::sync::Arc;
 use tokio::sync::mpsc;
 use tokio::task::{AbortHandle, spawn_local};
 
+use tenantd_api::wire::ProbeResults;
 use tenantd_core::name::TenantName;
 use tenantd_core::plan::model::{Readiness as Policy, TenantPlan};
 use tenantd_core::stage::Failure;
@@ -26,8 +27,8 @@ use crate::executor::host::Host;
 use crate::executor::inventory::Inventory;
 use crate::executor::report::{MainReport, ReportKind, Reporter};
 use crate::input::Input;
-use crate::probes::Probes;
 use crate::probes::watchdogs::Watchdogs;
+use crate::probes::{Probes, Told};
 use crate::ready;
 use crate::ready::notice::Notice;
 use crate::ready::notices::{Notices, Said};
@@ -48,6 +49,8 @@ pub(super) struct Readiness {
     /// What programs sent while they were launching.
     early: BTreeMap<TenantName, (LaunchId, Vec<Event>)>,
     events: VecDeque<Event>,
+    /// The tenants for whom probes found something else.
+    changed: VecDeque<TenantName>,
     namespaces: Arc<NetnsMounts>,
     probes: Probes,
     watchdogs: Watchdogs,
@@ -62,6 +65,8 @@ pub(super) enum Sign {
     Answers(LaunchId),
     /// The program of this launch no longer answers.
     NotAlive(LaunchId, Failure),
+    /// A probe of this tenant failed, or the next one did not.
+    Probed(TenantName),
     /// A process sent a notice.
     Said(Said),
 }
@@ -92,6 +97,7 @@ impl Readiness {
             answered,
             early: BTreeMap::new(),
             events: VecDeque::new(),
+            changed: VecDeque::new(),
             namespaces: Arc::clone(&host.netns),
             probes: Probes::new(host.app.clone(), Arc::clone(&host.netns)),
             watchdogs: Watchdogs::new(),
@@ -119,7 +125,10 @@ impl Readiness {
         tokio::select! {
             Some(launch) = self.answered.recv() => Sign::Answers(launch),
             Some(said) = self.said.recv() => Sign::Said(said),
-            Some((launch, why)) = self.probes.next() => Sign::NotAlive(launch, why),
+            Some(told) = self.probes.next() => match told {
+                Told::NotAlive(launch, why) => Sign::NotAlive(launch, why),
+                Told::Changed(tenant) => Sign::Probed(tenant),
+            },
             Some((launch, why)) = self.watchdogs.next() => Sign::NotAlive(launch, why),
             else => std::future::pending().await,
         }
@@ -130,6 +139,7 @@ impl Readiness {
         match sign {
             Sign::Answers(launch) => self.events.push_back(Event::Ready { launch }),
             Sign::NotAlive(launch, why) => self.events.push_back(Event::NotAlive { launch, why }),
+            Sign::Probed(tenant) => self.changed.push_back(tenant),
             Sign::Said(Said::Paused) => self.quiet = true,
             Sign::Said(Said::Notice {
                 tenant,
@@ -188,6 +198,11 @@ impl Readiness {
             | StateWord::Releasing
             | StateWord::Stuck => {}
         }
+    }
+
+    /// What the probes of the running program of a tenant have found; `None` if it is not probed.
+    pub(crate) fn probed(&self, tenant: &TenantName) -> Option<ProbeResults> {
+        self.probes.of_tenant(tenant)
     }
 
     /// The plan of a tenant has changed.
@@ -252,7 +267,8 @@ impl Readiness {
 
     /// The next input for the loop.
     pub(super) fn poll(&mut self) -> Option<Input> {
-        self.events.pop_front().map(Input::Event)
+        let event = self.events.pop_front().map(Input::Event);
+        event.or_else(|| self.changed.pop_front().map(Input::Changed))
     }
 }
 

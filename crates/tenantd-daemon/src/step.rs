@@ -61,6 +61,7 @@ impl Daemon {
                 reached: &self.reached,
                 drifts: &self.drifts,
                 transitions: &self.transitions,
+                readiness: &self.readiness,
             },
         };
         (&mut self.subscriptions, tenants)

@@ -4,6 +4,20 @@ use std::io::{self, Write};
 
 use tenantd_api::wire::TenantStatus;
 
+/// Writes what the last probes of its program found, if they failed.
+pub(super) fn probed(out: &mut (impl Write + ?Sized), tenant: &TenantStatus) -> io::Result<()> {
+    let failing = tenant.probe.as_ref().filter(|it| it.failing > 0);
+    let Some(probe) = failing else {
+        return Ok(());
+    };
+    let why = probe.last.as_deref().unwrap_or_default();
+    let (what, failing, most) = (&probe.probe, probe.failing, probe.most);
+    writeln!(
+        out,
+        "  PROBE no answer from {what}: {failing} of {most} in a row, the last time: {why}"
+    )
+}
+
 /// Writes the lines below a tenant.
 pub(super) fn below(out: &mut (impl Write + ?Sized), tenant: &TenantStatus) -> io::Result<()> {
     if let (Some(main), Some(pid)) = (tenant.main.as_deref(), tenant.pid) {

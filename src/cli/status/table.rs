@@ -134,6 +134,7 @@ fn write_rest(
     if let Some(said) = known.alone.as_ref() {
         failed::below(out, (status, tenant), now, said)?;
     }
+    program::probed(out, tenant)?;
     limits::starved(out, tenant, now)?;
     limits::by_hand(out, tenant)?;
     limits::reached(out, tenant)?;

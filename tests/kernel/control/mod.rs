@@ -88,6 +88,7 @@ fn status(app: &AppName, tenants: &[TenantName]) -> AppStatus {
         link: Some("td0123456789ab".to_owned()),
         last_failure: None,
         starved: None,
+        probe: None,
         by_hand: Vec::new(),
         reached: Vec::new(),
         engine: Some("pacemaker".to_owned()),

@@ -44,6 +44,7 @@ impl TenantStatus {
             link: None,
             last_failure: None,
             starved: None,
+            probe: None,
             by_hand: Vec::new(),
             reached: Vec::new(),
             engine: None,

@@ -1,4 +1,4 @@
-//! Limits that a tenant has reached, and what it waited for.
+//! Limits that a tenant has reached, what it waited for, and what probes of its program found.
 
 use serde::{Deserialize, Serialize};
 use zlink::introspect::CustomType;
@@ -29,4 +29,36 @@ pub struct Starved {
     pub by: Option<String>,
     /// The same as text.
     pub text: String,
+}
+
+/// What the probes of a running program have found, as `[app.alive]` asks.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, CustomType)]
+pub struct ProbeResults {
+    /// What is asked.
+    pub probe: String,
+    /// How many passed since the program became ready, or since this supervisor began to ask.
+    pub passed: u64,
+    /// How many failed since then.
+    pub failed: u64,
+    /// How many of the last ones failed in a row.
+    pub failing: u32,
+    /// At how many in a row the program is ended.
+    pub most: u32,
+    /// Why the last one failed that did; null if none did.
+    pub last: Option<String>,
+}
+
+impl ProbeResults {
+    /// Those of a program that was not asked yet.
+    #[must_use]
+    pub fn none(probe: String, most: u32) -> Self {
+        Self {
+            probe,
+            passed: 0,
+            failed: 0,
+            failing: 0,
+            most,
+            last: None,
+        }
+    }
 }

@@ -45,6 +45,7 @@ pub(crate) struct Seen<'a> {
     pub(crate) reached: &'a Reached,
     pub(crate) drifts: &'a Drifts,
     pub(crate) transitions: &'a crate::transitions::Transitions,
+    pub(crate) readiness: &'a crate::readiness::Readiness,
 }
 
 impl<'a> Tenants<'a> {
@@ -173,6 +174,7 @@ impl<'a> Tenants<'a> {
             link: link(entry),
             last_failure: super::failed::of(self, tenant),
             starved: self.seen.reached.starved(&view.name),
+            probe: self.seen.readiness.probed(&view.name),
             by_hand: super::set::shown_of(entry),
             reached: self.seen.reached.of_tenant(&view.name),
             engine: entry.planned().policy.engine.foreign().map(str::to_owned),

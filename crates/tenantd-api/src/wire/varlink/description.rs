@@ -2,7 +2,9 @@
 //! interface description. They have no other use.
 #![allow(dead_code, missing_docs, reason = "only their descriptions are used")]
 
-use super::super::{LimitByHand, LogPlace, Offline, ReachedLimit, RefusedWrite, Starved, Tracking};
+use super::super::{
+    LimitByHand, LogPlace, Offline, ProbeResults, ReachedLimit, RefusedWrite, Starved, Tracking,
+};
 use super::{AnswerWord, CustomType, Phase, Program, StateWord, Type, Want};
 use crate::wire::watch::ProgramExit;
 
@@ -66,6 +68,7 @@ pub struct TenantStatus {
     link: Option<String>,
     last_failure: Option<LastFailure>,
     starved: Option<Starved>,
+    probe: Option<ProbeResults>,
     by_hand: Option<Vec<LimitByHand>>,
     reached: Option<Vec<ReachedLimit>>,
     engine: Option<String>,

@@ -37,8 +37,9 @@ use tenantd_api::wire::varlink::{
 use tenantd_api::wire::watch::{EndReason, EventKind, ProgramExit, Snapshot, TenantEvent, Update};
 use tenantd_api::wire::{
     AppReloaded, AppStatus, Deputy, ExecLimit, ExecPrivileges, ExecTarget, Frozen, LimitByHand,
-    LimitsSet, LogPlace, Program, Repaired, Residue, ResidueFate, ResidueKind, ResidueList,
-    Signalled, Starved, StateWord, TenantStatus, Tracking, Upgraded, Upgrading, Verb, Want,
+    LimitsSet, LogPlace, ProbeResults, Program, Repaired, Residue, ResidueFate, ResidueKind,
+    ResidueList, Signalled, Starved, StateWord, TenantStatus, Tracking, Upgraded, Upgrading, Verb,
+    Want,
 };
 use tenantd_core::name::{AppName, TenantName};
 use tenantd_core::plan::diff::Changes;
@@ -77,7 +78,7 @@ pub(crate) struct Service {
         NetworkState,
         FieldChange, KeyChange, TenantChange, FileDiff, Unlaunchable, Residue, ResidueKind, ResidueFate,
         Snapshot, TenantEvent, RequestEvent, RequestOutcome, EventKind, ProgramExit, EndReason, ExecLimit, ExecPrivileges,
-        Killed, LastFailure, NamedProcess, Signalled, Frozen, LimitByHand, Starved, AppReloaded, Repaired, Running,
+        Killed, LastFailure, NamedProcess, Signalled, Frozen, LimitByHand, ProbeResults, Starved, AppReloaded, Repaired, Running,
     ],
     vendor = "tenantd",
     product = "tenantd",
