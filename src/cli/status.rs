@@ -96,7 +96,9 @@ pub(super) fn show(
             _ => None,
         },
         bounds: match shown.tenants.as_slice() {
-            [one] if !view.leaves_out() => limits::of(one).map(|it| (one.name.clone(), it)),
+            [one] if !view.leaves_out() => {
+                limits::of(&status.app, one).map(|it| (one.name.clone(), it))
+            }
             _ => None,
         }
         .into_iter()

@@ -29,6 +29,7 @@ mod deaths;
 mod deputies;
 mod descriptors;
 mod detaching;
+mod disk;
 mod downtime;
 mod editing;
 mod ending;

@@ -1,5 +1,5 @@
-//! The limits of a cgroup: which the manifest has, the file that each is written to, and how its values
-//! are read and shown. See the kernel's Documentation/admin-guide/cgroup-v2.rst.
+//! The limits of a tenant: which the manifest has, the file that each is written to, and how its values are read and
+//! shown. All but those of [`DISK`] are of its cgroup, see the kernel's Documentation/admin-guide/cgroup-v2.rst.
 
 pub mod by_hand;
 
@@ -28,6 +28,10 @@ pub enum Form {
     Devices,
     /// A table with a size for each size of huge pages.
     Pages,
+    /// Bytes on a disk, or `"unlimited"`.
+    Space,
+    /// A number of files, or `"unlimited"`.
+    Files,
 }
 
 /// One limit.
@@ -35,7 +39,7 @@ pub enum Form {
 pub struct GroupKey {
     /// Its key below `limits` of the manifest, such as `memory.max`.
     pub name: &'static str,
-    /// The controller that has it.
+    /// The controller that has it; empty for a limit of the datastore.
     pub controller: &'static str,
     /// The file that it is written to. `{}` stands for the size of huge pages.
     pub file: &'static str,
@@ -43,12 +47,17 @@ pub struct GroupKey {
     pub unset: &'static str,
 }
 
+/// The first part of the names of limits of the datastore.
+pub const DISK: &str = "disk";
+
 /// All limits, by name.
-pub static KEYS: [GroupKey; 14] = [
+pub static KEYS: [GroupKey; 16] = [
     key("cpu.cpus", "cpuset", "cpuset.cpus", ""),
     key("cpu.mems", "cpuset", "cpuset.mems", ""),
     key("cpu.quota", "cpu", "cpu.max", "max 100000"),
     key("cpu.weight", "cpu", "cpu.weight", "100"),
+    key("disk.files", "", "", "max"),
+    key("disk.max", "", "", "max"),
     key("hugetlb", "hugetlb", "hugetlb.{}.max", "max"),
     key("io.max", "io", "io.max", ""),
     key("io.weight", "io", "io.weight", "default 100"),
@@ -76,6 +85,12 @@ const fn key(
 }
 
 impl GroupKey {
+    /// Whether it is one of a cgroup. The others are of the datastore.
+    #[must_use]
+    pub fn is_of_cgroup(&self) -> bool {
+        !self.controller.is_empty()
+    }
+
     /// The limit with this name.
     #[must_use]
     pub fn named(name: &str) -> Option<&'static GroupKey> {
@@ -122,6 +137,26 @@ impl GroupLimits {
         self.0.is_empty()
     }
 
+    /// Those of the cgroup.
+    #[must_use]
+    pub fn of_cgroup(&self) -> Self {
+        let is_of_cgroup =
+            |name: &&'static str| GroupKey::named(name).is_some_and(GroupKey::is_of_cgroup);
+        let mut all = self.clone();
+        all.0.retain(|(name, _), _| is_of_cgroup(name));
+        all
+    }
+
+    /// Those of the datastore.
+    #[must_use]
+    pub fn of_disk(&self) -> DiskLimits {
+        let number = |name| self.value(name).and_then(|value| value.parse().ok());
+        DiskLimits {
+            bytes: number("disk.max"),
+            files: number("disk.files"),
+        }
+    }
+
     /// Each limit that is set: its key, its item (empty for most), and its value as the kernel reads it.
     pub fn each(&self) -> impl Iterator<Item = (&'static GroupKey, &str, &str)> {
         self.0.iter().filter_map(|((name, item), value)| {
@@ -145,9 +180,27 @@ impl GroupLimits {
     #[must_use]
     pub fn controllers(&self) -> Vec<&'static str> {
         let mut all: Vec<_> = self.each().map(|(key, ..)| key.controller).collect();
+        all.retain(|controller| !controller.is_empty());
         all.sort_unstable();
         all.dedup();
         all
+    }
+}
+
+/// The limits of a datastore.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct DiskLimits {
+    /// The most bytes; `None`: unlimited.
+    pub bytes: Option<u64>,
+    /// The most files and folders; `None`: unlimited.
+    pub files: Option<u64>,
+}
+
+impl DiskLimits {
+    /// Whether nothing is limited.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
     }
 }
 
@@ -194,7 +247,7 @@ pub fn shown(key: &GroupKey, value: &str) -> String {
         ("cpu.quota", _) => percent(value),
         (_, "max") => "unlimited".to_owned(),
         _ if is_unlimited(value) => "unlimited".to_owned(),
-        ("pids.max", _) => value.to_owned(),
+        ("pids.max" | "disk.files", _) => value.to_owned(),
         _ => bytes(value),
     }
 }
@@ -282,6 +335,8 @@ mod tests {
             ("cpu.cpus", "0-3", "0-3"),
             ("io.weight", "default 50", "50"),
             ("pids.max", "200", "200"),
+            ("disk.max", "10737418240", "10 GiB"),
+            ("disk.files", "5000", "5000"),
         ] {
             let key = GroupKey::named(name).unwrap();
             assert_eq!(shown(key, value), words, "{name}");
@@ -304,6 +359,18 @@ mod tests {
         assert!(!same("cpu.cpus", "0", "0-1\n"));
         assert!(same("pids.max", "7", "7\n"));
         assert!(!same("pids.max", "7", "70\n"));
+    }
+
+    #[test]
+    fn limits_of_the_datastore_need_no_controller() {
+        let mut all = GroupLimits::default();
+        all.set("disk.max", &GroupValue::one("1048576"));
+        all.set("disk.files", &GroupValue::one("max"));
+        assert!(all.of_cgroup().is_empty() && all.controllers().is_empty());
+        let limits = all.of_disk();
+        assert_eq!((limits.bytes, limits.files), (Some(1 << 20), None));
+        all.set("pids.max", &GroupValue::one("9"));
+        assert_eq!(all.of_cgroup().value("pids.max"), Some("9"));
     }
 
     #[test]

@@ -32,7 +32,7 @@ pub(crate) use folders::{Lower, Part, parts};
 pub(crate) use record::owners;
 pub use record::remembered;
 
-use crate::crash;
+use crate::{crash, quota};
 use record::Record;
 use tenantd_core::name::{AppName, TenantName};
 use tenantd_core::plan::model::DatastorePlan;
@@ -315,7 +315,7 @@ fn make_datastore(
     unfinished.push(name);
     unfinished.push(".tenantd-new");
     discard(parent, &unfinished)?;
-    mkdirat(parent, &unfinished, ABOVE)?;
+    quota::make_folder(parent, &unfinished)?;
     crash::point("datastore: half made", &plan.source);
     match settle(parent, &unfinished, name, plan) {
         Ok(()) => Ok((open_below(parent, name)?, true)),

@@ -69,6 +69,7 @@ pub mod owner;
 pub mod peer;
 pub mod process;
 pub mod program;
+pub mod quota;
 pub mod regular;
 mod release;
 pub mod replace;

@@ -122,7 +122,7 @@ pub fn verify(
     found: &FirewallFound,
 ) -> io::Result<Vec<Drift>> {
     let mut drifts = process::verify(tenant, pid)?;
-    drifts.extend(limits::verify(&tenant.launch.group, pid)?);
+    drifts.extend(limits::verify(tenant, pid)?);
     drifts.extend(network::verify(network, &tenant.link, pid)?);
     drifts.extend(of_firewall(&tenant.link, found)?);
     drifts.extend(mounts::verify(tenant, pid)?);

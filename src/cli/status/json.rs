@@ -42,11 +42,12 @@ impl Whole {
             manifest,
             tenants,
         } = status;
-        let read = |tenant: &TenantStatus| are_named.then(|| limits::of(tenant))??.ok();
+        let read = |tenant: &TenantStatus| are_named.then(|| limits::of(&app, tenant))??.ok();
         let tenants = tenants.into_iter().map(|status| Tenant {
             usage: read(&status),
             status,
         });
+        let tenants = tenants.collect();
         Self {
             app,
             pid,
@@ -55,7 +56,7 @@ impl Whole {
             unwatched,
             network,
             manifest,
-            tenants: tenants.collect(),
+            tenants,
         }
     }
 }

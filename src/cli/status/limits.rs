@@ -10,13 +10,43 @@ use crate::cli::set::in_words;
 use crate::cli::usage::units::bytes;
 use crate::cli::wrap::wrapped;
 use tenantd_api::wire::{StateWord, TenantStatus};
-use tenantd_host::cgroup::{Bounds, bounds};
+use tenantd_core::cgroup::{GroupKey, shown};
+use tenantd_core::name::{AppName, TenantName};
+use tenantd_host::cgroup::{Bounds, DiskUse, bounds};
+use tenantd_host::{datastore, quota};
 
 /// Reads what a tenant uses. `None` without a cgroup.
-pub(super) fn of(tenant: &TenantStatus) -> Option<Result<Bounds, String>> {
+pub(super) fn of(app: &AppName, tenant: &TenantStatus) -> Option<Result<Bounds, String>> {
     let cgroup = tenant.cgroup.as_deref()?;
     let found = bounds(Path::new(cgroup)).transpose()?;
-    Some(found.map_err(|error| format!("cannot read {cgroup}: {error}")))
+    let found = found.map_err(|error| format!("cannot read {cgroup}: {error}"));
+    Some(found.and_then(|found| with_disk(found, app, &tenant.name)))
+}
+
+/// Adds what the filesystem counts of the datastore. Only root may know that.
+fn with_disk(mut found: Bounds, app: &AppName, tenant: &TenantName) -> Result<Bounds, String> {
+    if !rustix::process::geteuid().is_root() {
+        return Ok(found);
+    }
+    let source = datastore::remembered(app, tenant).map_err(|why| why.to_string())?;
+    let disk = source.map(|source| quota::found(&source));
+    let disk = disk.transpose().map_err(|why| why.to_string())?.flatten();
+    let Some(disk) = disk else { return Ok(found) };
+    for (name, limit) in [
+        ("disk.max", disk.limits.bytes),
+        ("disk.files", disk.limits.files),
+    ] {
+        if let Some((key, limit)) = GroupKey::named(name).zip(limit) {
+            let value = shown(key, &limit.to_string());
+            found.limits.insert(name.to_owned(), value);
+        }
+    }
+    found.disk = Some(DiskUse {
+        bytes: disk.bytes,
+        files: disk.files,
+        most: disk.limits.bytes,
+    });
+    Ok(found)
 }
 
 /// Writes which limits a tenant has reached. Those of one that has ended are the reason of that.
@@ -63,6 +93,7 @@ pub(super) fn below(
         ("PIDS", pids(found), "pids."),
         ("IO", io(found), "io."),
         ("HUGETLB", Vec::new(), "hugetlb"),
+        ("DISK", disk(found), "disk."),
     ] {
         let limits = found.limits.iter();
         let limits = limits.filter(|(key, _)| key.starts_with(prefix));
@@ -163,6 +194,25 @@ fn pids(found: &Bounds) -> Vec<String> {
     said
 }
 
+/// A full one says so: nothing notifies of it.
+fn disk(found: &Bounds) -> Vec<String> {
+    let Some(disk) = found.disk else {
+        return Vec::new();
+    };
+    let files = disk
+        .files
+        .map_or_else(String::new, |files| format!(", {files} files"));
+    let mut said = vec![format!("{}{files}", bytes(disk.bytes))];
+    let percent = |most: u64| u128::from(disk.bytes) * 100 / u128::from(most.max(1));
+    said.extend(
+        disk.most
+            .map(percent)
+            .filter(|percent| *percent >= 90)
+            .map(|percent| format!("{percent} % are used: beyond it, writes fail with EDQUOT")),
+    );
+    said
+}
+
 fn io(found: &Bounds) -> Vec<String> {
     let counters = &found.counters;
     match counters.io_read.zip(counters.io_written) {
@@ -225,6 +275,26 @@ mod tests {
             "  MEMORY 34.0 MiB, at most 64.0 MiB; memory.max 64 MiB, memory.swap 0; the OOM killer ended 1 \
              process\n  CPU 3.201 s used; cpu.quota 20 %; throttled 12 times, for 1.300 s\n  PIDS 3; pids.max 40; \
              a new process or thread was refused 30 times\n  IO 1.0 MiB read, 0 B written\n"
+        );
+    }
+
+    #[test]
+    fn a_quota_that_is_nearly_used_up_says_so() {
+        let shown = |bytes| {
+            written(&Bounds {
+                disk: Some(DiskUse {
+                    bytes,
+                    files: Some(7),
+                    most: Some(20 << 20),
+                }),
+                limits: [("disk.max".to_owned(), "20 MiB".to_owned())].into(),
+                ..Bounds::default()
+            })
+        };
+        assert_eq!(shown(5 << 20), "  DISK 5.0 MiB, 7 files; disk.max 20 MiB\n");
+        assert_eq!(
+            shown(19 << 20),
+            "  DISK 19.0 MiB, 7 files; disk.max 20 MiB; 95 % are used: beyond it, writes fail with EDQUOT\n"
         );
     }
 

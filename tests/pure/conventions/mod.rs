@@ -134,6 +134,8 @@ fn the_other_rules_can_fail() {
     let unsafety =
         |path: &str, text| count(unsafety, &format!("crates/tenantd-host/src/{path}"), text);
     assert_eq!(unsafety("launch/fork.rs", "unsafe { f() }"), 0);
+    assert_eq!(unsafety("quota/raw.rs", "unsafe { f() }"), 0);
+    assert_eq!(unsafety("quota/place.rs", "unsafe { f() }"), 1);
     assert_eq!(unsafety("process.rs", "fn f() { unsafe { g() } }"), 1);
     assert_eq!(unsafety("process.rs", "#![allow(unsafe_code)]"), 1);
     assert_eq!(

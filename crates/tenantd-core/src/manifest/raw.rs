@@ -101,7 +101,7 @@ macro_rules! tables {
 
 mod limits;
 
-pub use limits::{Cpu, Io, Limits, Memory, Pids, Total};
+pub use limits::{Cpu, Disk, Io, Limits, Memory, Pids, Total};
 
 tables! {
     /// `[app]` with its tables.

@@ -266,7 +266,7 @@ impl<'v, 's> Reader<'_, 'v, 's> {
             }
             (_, Owner::Tenant(name)) => format!("the limits of tenant {name}"),
             (
-                Table::Limits | Table::Memory | Table::Cpu | Table::Io | Table::Pids,
+                Table::Limits | Table::Memory | Table::Cpu | Table::Io | Table::Pids | Table::Disk,
                 Owner::Defaults,
             ) => "[defaults.limits]".to_owned(),
             (Table::Process, Owner::Defaults) => "[defaults.process]".to_owned(),

@@ -101,7 +101,7 @@ fn inner(table: Table, is_text: bool) -> Option<&'static str> {
         (Table::Restart, true) => Some("when"),
         (Table::Ready, false) => Some("tcp"),
         (Table::Limits, false) => Some("open_files"),
-        (Table::Memory, _) | (Table::Pids, false) => Some("max"),
+        (Table::Memory | Table::Disk, _) | (Table::Pids, false) => Some("max"),
         (Table::Cpu, _) => Some("quota"),
         _ => None,
     }

@@ -64,6 +64,8 @@ pub(super) fn group(manifest: &Manifest, tenant: &Tenant) -> GroupLimits {
 
 /// Sets the limits of a cgroup that one table of `limits` has.
 pub(super) fn layered(whole: &mut GroupLimits, layer: &raw::Limits) {
+    let raw::Disk { max, files, at: _ } = &layer.disk;
+    set(whole, &[("disk.max", max), ("disk.files", files)]);
     let tables = (&layer.memory, &layer.cpu, &layer.io, &layer.pids);
     set(whole, &groups(tables, &layer.hugetlb));
 }
@@ -92,7 +94,9 @@ pub(super) fn group_data(limits: &GroupLimits) -> Value {
     for (key, item, value) in limits.each() {
         let value = match key.name {
             "memory.group_kill" => json!(value == "1"),
-            "cpu.weight" | "pids.max" => value.parse::<u64>().map_or(json!(value), |it| json!(it)),
+            "cpu.weight" | "pids.max" | "disk.files" => {
+                value.parse::<u64>().map_or(json!(value), |it| json!(it))
+            }
             _ => json!(shown(key, value)),
         };
         let (table, key) = key.name.split_once('.').unwrap_or((key.name, item));
@@ -142,6 +146,7 @@ pub(super) fn check(manifest: &Manifest, host: &dyn HostFacts, problems: &mut Pr
             io: _,
             pids: _,
             hugetlb: _,
+            disk: _,
         } = limits;
         if open_files.is_none() && core.is_none() && locked_memory.is_none() {
             continue;

@@ -47,8 +47,8 @@ pub(super) enum Refused {
     NewNamespace,
     /// EAFNOSUPPORT unless it makes a unix, IPv4, IPv6 or netlink socket.
     Family,
-    /// EPERM if it types on a terminal.
-    Typing,
+    /// EPERM if the request in its second argument is one of those that are refused.
+    Request,
     /// EPERM in [`Preset::Strict`] if it names another process, in its first argument.
     OtherProcess,
     /// EPERM in [`Preset::Strict`] if it names another process, a group or a user in its second
@@ -56,7 +56,7 @@ pub(super) enum Refused {
     Others(u32),
 }
 
-use Refused::{Family, From, Missing, NewNamespace, OtherProcess, Others, Typing};
+use Refused::{Family, From, Missing, NewNamespace, OtherProcess, Others, Request};
 
 const SERVICE: Refused = From(Preset::Service);
 
@@ -104,6 +104,8 @@ pub(super) const REFUSED: &[Row] = &[
     ("swapon", Some(167), Some(224), SERVICE),
     ("swapoff", Some(168), Some(225), SERVICE),
     ("acct", Some(163), Some(89), SERVICE),
+    // The project of a file, by which quotas count.
+    ("file_setattr", Some(469), Some(469), SERVICE),
     ("quotactl", Some(179), Some(60), SERVICE),
     ("quotactl_fd", Some(443), Some(443), SERVICE),
     ("settimeofday", Some(164), Some(170), SERVICE),
@@ -123,7 +125,7 @@ pub(super) const REFUSED: &[Row] = &[
     ("sysfs", Some(139), None, SERVICE),
     // Some uses of these.
     ("socket", Some(41), Some(198), Family),
-    ("ioctl", Some(16), Some(29), Typing),
+    ("ioctl", Some(16), Some(29), Request),
     ("sched_setparam", Some(142), Some(118), OtherProcess),
     ("sched_setscheduler", Some(144), Some(119), OtherProcess),
     ("sched_setaffinity", Some(203), Some(122), OtherProcess),

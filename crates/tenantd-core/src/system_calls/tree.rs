@@ -25,8 +25,20 @@ const X32: u32 = 0x4000_0000;
 /// AF_UNIX, AF_INET, AF_INET6, AF_NETLINK.
 const FAMILIES: [u32; 4] = [1, 2, 10, 16];
 
-/// TIOCSTI types on a terminal, TIOCLINUX pastes on the console.
-const TYPING: [u32; 2] = [0x5412, 0x541c];
+/// The requests of ioctl(2) that are refused. TIOCSTI types on a terminal, TIOCLINUX pastes on the console. The others
+/// lead out of the quota of a datastore: FS_IOC_FSSETXATTR gives a file to another project, FS_IOC_SETFLAGS keeps
+/// new files out of that of their folder, and those of btrfs make subvolumes and snapshots, which are counted for
+/// themselves (SUBVOL_CREATE, SNAP_CREATE, and both in their second version).
+const REQUESTS: [u32; 8] = [
+    0x5412,
+    0x541c,
+    0x401c_5820,
+    0x4008_6602,
+    0x5000_940e,
+    0x5000_9401,
+    0x5000_9418,
+    0x5000_9417,
+];
 
 /// What happens with a number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -37,7 +49,7 @@ enum Leaf {
     Clone,
     Unshare,
     Family,
-    Typing,
+    Request,
     OtherProcess,
     Others(u32),
 }
@@ -92,7 +104,7 @@ fn leaf(name: &str, refused: Refused, preset: Preset) -> Option<Leaf> {
         Refused::NewNamespace if name == "clone" => Some(Leaf::Clone),
         Refused::NewNamespace => Some(Leaf::Unshare),
         Refused::Family => Some(Leaf::Family),
-        Refused::Typing => Some(Leaf::Typing),
+        Refused::Request => Some(Leaf::Request),
         Refused::OtherProcess => is_strict.then_some(Leaf::OtherProcess),
         Refused::Others(process) => is_strict.then_some(Leaf::Others(process)),
     }
@@ -171,7 +183,7 @@ impl Builder {
             Leaf::Clone
             | Leaf::Unshare
             | Leaf::Family
-            | Leaf::Typing
+            | Leaf::Request
             | Leaf::OtherProcess
             | Leaf::Others(_) => {
                 self.jumps.push((self.code.len(), leaf));
@@ -214,12 +226,15 @@ impl Builder {
                 self.refuse(libc::EAFNOSUPPORT);
                 self.allow();
             }
-            Leaf::Typing => {
+            Leaf::Request => {
                 self.argument(1);
-                self.branch(IF_EQUAL, TYPING[0], 1, 0);
-                self.branch(IF_EQUAL, TYPING[1], 0, 1);
-                self.refuse(libc::EPERM);
+                let mut left: u8 = 8;
+                for request in REQUESTS {
+                    self.branch(IF_EQUAL, request, left, 0);
+                    left -= 1;
+                }
                 self.allow();
+                self.refuse(libc::EPERM);
             }
             Leaf::OtherProcess => {
                 self.argument(0);

@@ -359,7 +359,7 @@ impl Host {
             let descriptors = host.descriptors;
             let limiter = host.limiter();
             let applied = blocking_change(move || {
-                limiter.limit(provisioned.leaf.as_ref(), &plan.launch.group)?;
+                limiter.limit_tenant(provisioned.leaf.as_ref(), &plan)?;
                 let target = limits::Target {
                     leaf: provisioned.leaf.as_ref(),
                     netns: provisioned.inode,

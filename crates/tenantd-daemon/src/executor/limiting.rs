@@ -53,7 +53,7 @@ impl Host {
         leaf: Option<&Leaf>,
     ) -> Result<bool, Failure> {
         let of_processes = limits::is_applied(leaf, &plan.launch.limits)?;
-        Ok(of_processes && self.limiter().is_limited(leaf, &plan.launch.group)?)
+        Ok(of_processes && self.limiter().is_limited(leaf, plan)?)
     }
 
     /// Has other limits of all tenants together, and sets them.

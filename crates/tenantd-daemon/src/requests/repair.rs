@@ -72,7 +72,7 @@ pub(super) fn begin(
                     netns: provisioned.inode,
                     label: plan.name.as_str(),
                 };
-                limiter.limit(provisioned.leaf.as_ref(), &plan.launch.group)?;
+                limiter.limit_tenant(provisioned.leaf.as_ref(), &plan)?;
                 limits::apply(target, &plan.launch.limits, descriptors)
             });
             let of_limits = of_limits.await.err();

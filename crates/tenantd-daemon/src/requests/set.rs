@@ -47,7 +47,7 @@ pub(super) fn begin(tenants: Tenants<'_>, asked: AskedSet) {
         let set = blocking_change(move || {
             let before = leaf.by_hand()?;
             let typed = with_reset(typed, reset, &before);
-            let after = limiter.set(&leaf, &planned.launch.group, &typed)?;
+            let after = limiter.set(&leaf, &planned, &typed)?;
             Ok((before, after))
         });
         let answer = match set.await {

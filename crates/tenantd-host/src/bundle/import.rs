@@ -24,6 +24,7 @@ use self::steps::{fill, fsync_folder, is_closed, lock, opened, own, set};
 use super::read::{Sink, all};
 use super::{BundleError, Counts, Entry, Head, Kind, Meta, attributes, file};
 use crate::datastore::{self, remove};
+use crate::quota;
 use tenantd_core::plan::model::DatastorePlan;
 
 /// The attribute of a datastore that was imported and whose tenant is not in the manifest yet: the bundle's id.
@@ -201,7 +202,7 @@ impl Sink for Making<'_> {
             }
         }
         self.clear()?;
-        let made = mkdirat(&self.parent, &self.staging, Mode::RWXU);
+        let made = quota::make_folder(self.parent.as_fd(), &self.staging);
         let root = made
             .and_then(|()| self.open_staging())
             .map_err(file(&self.staged))?;

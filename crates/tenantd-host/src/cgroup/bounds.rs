@@ -34,8 +34,22 @@ pub struct Bounds {
     pub pressure: BTreeMap<&'static str, Pressure>,
     /// Each limit that is set, by its key, in the notation of the manifest.
     pub limits: BTreeMap<String, String>,
+    /// What the filesystem counts of the datastore, if it has a quota. The caller adds it, and its limits.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub disk: Option<DiskUse>,
     /// Why something is not counted, by the controller that would.
     pub uncounted: BTreeMap<&'static str, String>,
+}
+
+/// What a datastore uses.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct DiskUse {
+    /// Bytes.
+    pub bytes: u64,
+    /// Files and folders; `None` if the filesystem does not count them.
+    pub files: Option<u64>,
+    /// The most bytes.
+    pub most: Option<u64>,
 }
 
 /// Reads what a cgroup has. `None` if there is no such cgroup.
@@ -61,6 +75,7 @@ pub fn bounds(cgroup: &Path) -> io::Result<Option<Bounds>> {
         pids_refused: counted(cgroup, "pids.events", "max")?,
         pressure: pressure(cgroup)?,
         limits: set.iter().map(in_words).collect(),
+        disk: None,
         uncounted: COUNTING.into_iter().filter(lacks).map(why).collect(),
     }))
 }
@@ -124,7 +139,9 @@ pub struct Unequal {
 pub fn unequal(cgroup: &Path, limits: &GroupLimits) -> Result<Vec<Unequal>, Failure> {
     let present = controllers(cgroup);
     let is_there = |key: &GroupKey| present.iter().any(|it| it == key.controller);
-    let absent = limits.each().filter(|(key, ..)| !is_there(key));
+    let absent = limits
+        .each()
+        .filter(|(key, ..)| key.is_of_cgroup() && !is_there(key));
     let absent = absent.map(|(key, item, value)| Unequal {
         name: Named(key.name, item).to_string(),
         planned: shown(key, value),

@@ -12,8 +12,10 @@ use super::differences::number;
 use super::limits::{also, can_limit, settle_some};
 use super::reclaim::{Taken, reclaim};
 use super::{Leaf, Limiter, failure};
+use crate::quota;
 use tenantd_core::cgroup::by_hand::{ByHand, Typed};
 use tenantd_core::cgroup::{GroupLimits, shown};
+use tenantd_core::plan::model::TenantPlan;
 use tenantd_core::stage::{Failure, Stage};
 
 /// The attribute. A tenant whose root is that of the host has not CAP_SYS_ADMIN, which it needs.
@@ -105,12 +107,8 @@ impl Limiter {
     ///
     /// # Errors
     /// A [`Failure`] of stage limits; nothing has changed then, or it says so.
-    pub fn set(
-        &self,
-        leaf: &Leaf,
-        planned: &GroupLimits,
-        typed: &[Typed],
-    ) -> Result<ByHand, Failure> {
+    pub fn set(&self, leaf: &Leaf, plan: &TenantPlan, typed: &[Typed]) -> Result<ByHand, Failure> {
+        let planned = &plan.launch.group;
         let setting = Setting::of(leaf.path());
         let _set_alone = setting.wait();
         let before = leaf.by_hand()?.holding(planned);
@@ -129,12 +127,20 @@ impl Limiter {
         }
         // First, so that a launch or a supervisor that begins now sets it too.
         leaf.keep_by_hand(&after)?;
-        let Err(why) = settle_some(leaf.path(), &wanted, &names) else {
+        let is_of_disk = typed.iter().any(|one| !one.key.is_of_cgroup());
+        let settle = |limits: &GroupLimits| {
+            settle_some(leaf.path(), limits, &names)?;
+            match is_of_disk {
+                true => quota::set(&plan.datastore.source, limits.of_disk()),
+                false => Ok(()),
+            }
+        };
+        let Err(why) = settle(&wanted) else {
             return Ok(after);
         };
         let back = leaf
             .keep_by_hand(&before)
-            .and_then(|()| settle_some(leaf.path(), &before.over(planned), &names));
+            .and_then(|()| settle(&before.over(planned)));
         Err(match back {
             Ok(()) => also(why, "nothing was changed"),
             Err(more) => also(why, &format!("and it cannot be set as before: {more}")),

@@ -13,7 +13,9 @@ use super::by_hand::Setting;
 use super::differences::{Difference, differences};
 use super::{Leaf, Tree, mounted};
 use crate::counters::last;
+use crate::quota;
 use tenantd_core::cgroup::{GroupLimits, Named};
+use tenantd_core::plan::model::TenantPlan;
 use tenantd_core::stage::{Failure, Stage};
 
 /// Held while controllers are enabled: the kernel names one in `cgroup.controllers` before its files are there.
@@ -32,11 +34,14 @@ impl Limiter {
     /// Sets the limits of the leaf of a tenant, and those of all tenants. What is not limited any longer is
     /// reset. Limits that were set by hand take precedence. Succeeds once the kernel has all of them. Blocks: the kernel may take memory away first.
     ///
+    /// Returns the limits that hold. Those of the datastore are left to the caller.
+    ///
     /// # Errors
     /// A [`Failure`] of stage limits that names the limit or the controller.
-    pub fn limit(&self, leaf: Option<&Leaf>, limits: &GroupLimits) -> Result<(), Failure> {
+    pub fn limit(&self, leaf: Option<&Leaf>, limits: &GroupLimits) -> Result<GroupLimits, Failure> {
         let (Some(tree), Some(leaf)) = (&self.tree, leaf) else {
-            return without_tree(limits).and(without_tree(&self.total));
+            without_tree(limits).and(without_tree(&self.total))?;
+            return Ok(limits.clone());
         };
         self.limit_all()?;
         let setting = Setting::of(leaf.path());
@@ -51,8 +56,17 @@ impl Limiter {
         let set = set.and_then(|()| settle(leaf.path(), &wanted));
         match set {
             Err(why) if !hand.is_empty() => Err(also(why, &taken_back(leaf))),
-            set => set,
+            set => set.map(|()| wanted),
         }
+    }
+
+    /// Sets all limits of a tenant: those of [`Limiter::limit`], and the quota of its datastore.
+    ///
+    /// # Errors
+    /// A [`Failure`] of stage limits.
+    pub fn limit_tenant(&self, leaf: Option<&Leaf>, plan: &TenantPlan) -> Result<(), Failure> {
+        let holding = self.limit(leaf, &plan.launch.group)?;
+        quota::set(&plan.datastore.source, holding.of_disk())
     }
 
     /// Sets the limits of all tenants together.
@@ -91,11 +105,16 @@ impl Limiter {
     ///
     /// # Errors
     /// A [`Failure`] of stage limits.
-    pub fn is_limited(&self, leaf: Option<&Leaf>, limits: &GroupLimits) -> Result<bool, Failure> {
+    pub fn is_limited(&self, leaf: Option<&Leaf>, plan: &TenantPlan) -> Result<bool, Failure> {
+        let (limits, source) = (&plan.launch.group, plan.datastore.source.as_path());
         let Some(leaf) = leaf else {
-            return Ok(limits.is_empty());
+            let is_free = limits.of_cgroup().is_empty();
+            return Ok(is_free && quota::is_set(source, limits.of_disk())?);
         };
         let limits = &leaf.by_hand()?.over(limits);
+        if !quota::is_set(source, limits.of_disk())? {
+            return Ok(false);
+        }
         let present = controllers(leaf.path());
         let lacks = |it: &&str| !present.iter().any(|present| present == it);
         if limits.controllers().iter().any(lacks) {
@@ -121,7 +140,8 @@ fn taken_back(leaf: &Leaf) -> String {
 }
 
 fn without_tree(limits: &GroupLimits) -> Result<(), Failure> {
-    let Some((key, item, _)) = limits.each().next() else {
+    let mut of_cgroup = limits.each().filter(|(key, ..)| key.is_of_cgroup());
+    let Some((key, item, _)) = of_cgroup.next() else {
         return Ok(());
     };
     let name = Named(key.name, item).to_string();
@@ -186,7 +206,7 @@ pub(super) fn controllers(cgroup: &Path) -> Vec<String> {
 /// # Errors
 /// A [`Failure`] of stage limits that names what is missing.
 pub fn can_limit(limits: &GroupLimits) -> Result<(), Failure> {
-    if limits.is_empty() {
+    if limits.of_cgroup().is_empty() {
         return Ok(());
     }
     let Some(mount) = mounted() else {

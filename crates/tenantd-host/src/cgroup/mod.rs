@@ -37,7 +37,7 @@ use tenantd_core::stage::{Failure, Stage};
 
 use super::runtime::{Named, tenants_in};
 
-pub use bounds::{Bounds, Unequal, bounds, leaf_of, unequal};
+pub use bounds::{Bounds, DiskUse, Unequal, bounds, leaf_of, unequal};
 pub(crate) use by_hand::by_hand_of;
 pub use leaf::Leaf;
 pub use limits::{Limiter, can_limit};

@@ -25,6 +25,7 @@ use super::view;
 use crate::cgroup;
 use crate::datastore::{init, rehearsal};
 use crate::process::{self, Ended};
+use crate::quota;
 use tenantd_core::name::AppName;
 use tenantd_core::plan::model::{DatastorePlan, Identity, LaunchPlan, TenantPlan};
 use tenantd_core::plan::phase::Phase;
@@ -134,6 +135,7 @@ pub fn rehearse_all<'a>(
         let is_alike = launched.is_some_and(|other| is_alike(other, plan));
         let known = rehearsal::claim(app, &plan.name, &plan.datastore);
         let known = known.and_then(|()| cgroup::can_limit(&plan.launch.group));
+        let known = known.and_then(|()| quota::can_limit(plan));
         let rehearsed = known.and_then(|()| match is_alike {
             true => rehearsal::shown(&plan.datastore)
                 .and_then(|_| idmap::rehearse(&plan.datastore))

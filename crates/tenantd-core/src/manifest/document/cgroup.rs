@@ -7,8 +7,8 @@ use crate::cgroup::Form;
 /// Describes the type of a value.
 pub(super) fn words(form: Form) -> &'static str {
     match form {
-        Form::Bytes => "bytes or a size such as `\"512 MiB\"`, or `\"unlimited\"`",
-        Form::Count => "an integer, or `\"unlimited\"`",
+        Form::Bytes | Form::Space => "bytes or a size such as `\"512 MiB\"`, or `\"unlimited\"`",
+        Form::Count | Form::Files => "an integer, or `\"unlimited\"`",
         Form::Quota => {
             "a percentage of one processor such as `\"150 %\"`, a number of processors such as `1.5`, or \
              `\"unlimited\"`"
@@ -32,8 +32,8 @@ pub(super) fn schema(form: Form) -> Value {
         { "const": "unlimited" },
     ] });
     match form {
-        Form::Bytes => size,
-        Form::Count => count,
+        Form::Bytes | Form::Space => size,
+        Form::Count | Form::Files => count,
         Form::Quota => json!({ "anyOf": [
             { "type": "number" },
             { "type": "string", "pattern": "^([0-9]+([.][0-9]{1,3})? ?%|unlimited)$" },

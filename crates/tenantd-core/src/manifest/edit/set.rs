@@ -72,6 +72,7 @@ pub fn split(key: &str) -> Result<(&str, Option<&str>), EditError> {
                 "cpu" => Some("cpu.quota"),
                 "pids" | "processes" => Some("pids.max"),
                 "hugetlb" => Some("hugetlb.2MB"),
+                "disk" | "quota" => Some("disk.max"),
                 other => closest(other, names),
             };
             Err(EditError::NoLimit {

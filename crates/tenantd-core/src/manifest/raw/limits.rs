@@ -16,6 +16,13 @@ tables! {
         io: Io,
         pids: Pids,
         hugetlb: Known<GroupValue>,
+        disk: Disk,
+    }
+
+    /// `disk`, of `limits`.
+    Disk in Disk {
+        max: Known<GroupValue>,
+        files: Known<GroupValue>,
     }
 
     /// `memory`, of `limits` or of `total`.

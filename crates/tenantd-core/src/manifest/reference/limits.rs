@@ -10,7 +10,8 @@ const NONE: Fallback = Derived("none");
 const EQUAL: Fallback = Derived("100");
 
 pub(super) const LIMITS: &str = "Resource limits. `memory`, `cpu`, `io`, `pids` and `hugetlb` limit all processes of \
-     a tenant together, those of `tenantd exec` included, see [app.limits.memory]. The \
+     a tenant together, those of `tenantd exec` included, see [app.limits.memory]. `disk` \
+     limits its datastore, see [app.limits.disk]. The \
      others are limits of each process, see getrlimit(2). Of these, a single value \
      sets both the soft and the hard limit. A string such as `\"1024:65536\"` sets \
      the soft limit, which the program may raise itself, and the hard limit. \
@@ -30,6 +31,13 @@ pub(super) const IO: &str = "What a tenant reads from and writes to block device
      these limits have in common.";
 pub(super) const PIDS: &str = "The number of processes and threads of a tenant, see [app.limits.memory] for what all \
      these limits have in common.";
+pub(super) const DISK: &str = "The quota of a tenant's datastore: of what is in its folder on the host, whoever made it. A \
+     write beyond it fails with EDQUOT (\"Disk quota exceeded\"). Merged and applied like [app.limits.memory]. The \
+     filesystem must count it. On ext4 and xfs, that is a project quota (mount option `prjquota`): the folder and what is \
+     in it get a project of their own, from number 1409286144 on. On btrfs, that is the quota of a subvolume: quotas must be on \
+     in the filesystem, and tenantd makes each new datastore there a subvolume. Other filesystems have no such quota. \
+     A tenant whose quota cannot be set is not started, and `tenantd check` says what mends it. The quota \
+     counts neither private folders (see `private_size`) nor `shared` paths.";
 pub(super) const TOTAL: &str = "Limits of all tenants of the application together, in addition to their own: those of the \
      cgroup above theirs. The keys are those of [app.limits.memory], [app.limits.cpu], [app.limits.io] and \
      [app.limits.pids]. A change is applied with a reload. No tenant is started without them.";
@@ -74,6 +82,12 @@ keys! {
     Pids {
         "max", Kind::Group(Form::Count), NO_LIMIT, "200",
             "The most processes and threads. fork(2) fails with EAGAIN when there are as many.";
+    }
+    Disk {
+        "max", Kind::Group(Form::Space), NO_LIMIT, "\"10 GiB\"",
+            "The most space on the disk, at least 1 MiB.";
+        "files", Kind::Group(Form::Files), NO_LIMIT, "500000",
+            "The most files and folders. btrfs has no such limit.";
     }
     Total {
         "memory", Kind::Table(Table::Memory), Value("{}"), "{ max = \"8 GiB\" }",

@@ -41,6 +41,8 @@ pub enum Table {
     Io,
     /// `pids` in `limits` and in `[app.total]`.
     Pids,
+    /// `disk` in `limits`.
+    Disk,
     /// `[app.total]`.
     Total,
     /// `[app.process]`, `[defaults.process]` and a tenant's `process`.
@@ -100,6 +102,7 @@ impl Table {
         Table::Cpu,
         Table::Io,
         Table::Pids,
+        Table::Disk,
         Table::Total,
         Table::Process,
         Table::Wall,
@@ -134,6 +137,7 @@ impl Table {
             Table::Cpu => "[app.limits.cpu]",
             Table::Io => "[app.limits.io]",
             Table::Pids => "[app.limits.pids]",
+            Table::Disk => "[app.limits.disk]",
             Table::Total => "[app.total]",
             Table::Process => "[app.process]",
             Table::Wall => "[app.wall]",
@@ -181,6 +185,7 @@ impl Table {
             Table::Cpu => super::limits::CPU,
             Table::Io => super::limits::IO,
             Table::Pids => super::limits::PIDS,
+            Table::Disk => super::limits::DISK,
             Table::Total => super::limits::TOTAL,
             Table::Process => {
                 "Attributes of the processes of a tenant. They are set at each start, so that a \

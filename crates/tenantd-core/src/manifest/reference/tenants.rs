@@ -41,6 +41,8 @@ keys! {
         "pids", Kind::Table(Table::Pids), Value("{}"), "{ max = 200 }",
             "Processes of the tenant, see [app.limits.pids].";
         "hugetlb", Kind::Group(Form::Pages), NO_LIMIT, "{ 2MB = \"64 MiB\" }", limits::HUGETLB;
+        "disk", Kind::Table(Table::Disk), Value("{}"), "{ max = \"10 GiB\" }",
+            "The quota of the datastore, see [app.limits.disk].";
     }
     Process {
         "umask", Kind::Umask, Derived("0022"), "\"0027\"",

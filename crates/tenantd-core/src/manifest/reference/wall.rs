@@ -18,7 +18,8 @@ pub(super) const CAPABILITIES: &str = "The capabilities that the program can hav
 
 pub(super) const SYSTEM_CALLS: &str = "Which system calls are refused, with EPERM (clone3(2) and other architectures: ENOSYS). `service`: those that mount, make or enter namespaces, \
      load or trace code of the kernel, use io_uring or keys, or change what the host has \
-     once; sockets other than unix, IPv4, IPv6 and netlink; and all calls of programs of \
+     once; requests of ioctl(2) by which files leave the quota of a datastore (those that set \
+     flags or the project of a file, or make subvolumes of btrfs); sockets other than unix, IPv4, IPv6 and netlink; and all calls of programs of \
      another architecture, such as 32-bit programs, which cannot run. `strict`: also those \
      that change priority, limits or processors of another process. `none`: no call.";
 

@@ -20,6 +20,9 @@ const MISTAKEN: u64 = 25;
 /// The most processes that the kernel has: `PID_MAX_LIMIT`.
 const PID_MAX: u64 = 4_194_304;
 
+/// The least quota of a datastore in bytes.
+const LEAST_SPACE: u64 = 1 << 20;
+
 /// The keys of a device in `io.max`.
 const RATES: [&str; 4] = ["rbps", "riops", "wbps", "wiops"];
 
@@ -39,6 +42,8 @@ impl Decode for GroupValue {
             }
             Form::Devices => devices(at, problems).map(Self),
             Form::Pages => pages(at, problems).map(Self),
+            Form::Space => space(at, problems).map(Self::one),
+            Form::Files => count(at, u64::from(u32::MAX), problems).map(Self::one),
         }
     }
 }
@@ -84,6 +89,17 @@ fn bytes(at: At<'_, '_>, problems: &mut Problems) -> Option<String> {
         }
     }
     found.map(|bytes| bytes.to_string())
+}
+
+/// A quota of less than a mebibyte would be used up by the folders of a datastore; 0 means no quota to the kernel.
+fn space(at: At<'_, '_>, problems: &mut Problems) -> Option<String> {
+    let found = bytes(at, problems)?;
+    if found.parse().is_ok_and(|bytes: u64| bytes < LEAST_SPACE) {
+        let message = format!("`{}` must be at least 1 MiB, or \"unlimited\"", at.key.name);
+        at.wrong(problems, message);
+        return None;
+    }
+    Some(found)
 }
 
 fn count(at: At<'_, '_>, most: u64, problems: &mut Problems) -> Option<String> {

@@ -90,7 +90,7 @@ impl Host {
             };
             let limit = || {
                 let _span = timeline::span("launch: limits", plan.name.as_str());
-                limiter.limit(provisioned.leaf.as_ref(), &plan.launch.group)?;
+                limiter.limit_tenant(provisioned.leaf.as_ref(), &plan)?;
                 crash::point("launch: limits set", plan.name.as_str());
                 Ok(())
             };
