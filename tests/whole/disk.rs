@@ -167,7 +167,7 @@ fn no_tenant_leaves_its_quota() {
     shell(&format!("btrfs quota enable {DISK}"));
     let app_text = manifest("APP", ", limits = { disk.max = \"20 MiB\" }");
     let text = app_text.replace("user = \"root\"", "user = \"nobody\"");
-    let mut daemon = Daemon::start_settled(&text);
+    let daemon = Daemon::start_settled(&text);
     let acme = datastore(&daemon, "acme");
     let make =
         "btrfs subvolume create inner && dd if=/dev/zero of=inner/data bs=1M count=30 status=none";

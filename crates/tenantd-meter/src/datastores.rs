@@ -9,13 +9,13 @@ use std::sync::mpsc::{Receiver, Sender, TryRecvError, channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, bail};
+use anyhow::{Context, anyhow, bail};
 use rustix::fs::{AtFlags, CWD, FileType, Mode, openat, statat};
 use rustix::io::Errno;
 
 use tenantd_api::usage::Amounts;
 use tenantd_api::wire::TenantStatus;
-use tenantd_host::datastore;
+use tenantd_host::{datastore, quota};
 
 use crate::seen::Used;
 use crate::store::Who;
@@ -93,6 +93,11 @@ fn measure((app, tenant): &Who) -> anyhow::Result<Option<u64>> {
     let Some(source) = datastore::remembered(app, tenant)? else {
         return Ok(None);
     };
+    // A filesystem with a quota has counted it already.
+    let counted = quota::found(&source).map_err(|why| anyhow!("{why}"))?;
+    if let Some(counted) = counted {
+        return Ok(Some(counted.bytes));
+    }
     size(&source).with_context(|| format!("cannot measure {}", source.display()))
 }
 
