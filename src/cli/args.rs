@@ -7,6 +7,7 @@ mod help;
 mod history;
 mod host;
 mod learn;
+mod relocate;
 mod run;
 mod set;
 mod tenants;
@@ -15,7 +16,7 @@ mod usage;
 
 use std::ffi::OsString;
 
-use clap::{Args, Parser, Subcommand, ValueHint};
+use clap::{Args, Parser, Subcommand};
 use clap_complete::engine::ArgValueCandidates;
 
 use super::complete;
@@ -24,12 +25,13 @@ use super::ocf;
 use tenantd_api::client::pattern::Pattern;
 use tenantd_core::name::TenantName;
 
-pub use self::bundle::{Export, Import};
+pub use self::bundle::{Export, Import, ImportUnit};
 pub use self::chosen::Chosen;
 pub use self::cluster::{Cluster, Task};
 pub use self::history::History;
 pub use self::host::{Doctor, Gc, Init};
 pub use self::learn::Learn;
+pub use self::relocate::{Move, Receive, Step};
 pub use self::run::Run;
 pub use self::set::Set;
 pub use self::tenants::{
@@ -341,6 +343,12 @@ pub enum Command {
     /// Make a tenant from a stream that `export` wrote, or check one
     #[command(after_help = bundle::IMPORT)]
     Import(Import),
+    /// Move a tenant to another host
+    #[command(after_help = relocate::MOVE)]
+    Move(Move),
+    /// Carry out a step of a move, as its other host asks for on standard input
+    #[command(hide = true)]
+    Receive(Receive),
     /// Print the JSON schema of the manifest, for editors
     #[command(after_help = "EXAMPLES\n  tenantd schema > tenantd.schema.json")]
     Schema,
@@ -356,11 +364,7 @@ pub enum Command {
     Cluster(Cluster),
     /// Print a manifest that is made from a unit of systemd
     #[command(after_help = help::IMPORT_UNIT)]
-    ImportUnit {
-        /// Name of a service, or path of its unit
-        #[arg(value_name = "UNIT", value_hint = ValueHint::FilePath)]
-        unit: String,
-    },
+    ImportUnit(ImportUnit),
     /// Run a program once, see what it needs, and print a manifest for it
     #[command(after_help = help::LEARN)]
     Learn(Learn),

@@ -243,7 +243,7 @@ impl Place {
     }
 }
 
-fn root() -> anyhow::Result<()> {
+pub(super) fn root() -> anyhow::Result<()> {
     match rustix::process::geteuid().is_root() {
         true => Ok(()),
         false => bail!("permission denied: this needs root: try again with sudo"),

@@ -44,6 +44,7 @@ pub mod recipes;
 pub mod reference;
 mod reload;
 mod reload_app;
+mod relocate;
 mod resolve_hook;
 mod rolling;
 mod run;
@@ -146,10 +147,12 @@ fn dispatch(cli: Cli) -> anyhow::Result<End> {
         Command::Plan { names, files, json } => planned(selector, &names, (files, json)),
         Command::Export(what) => bundle::export(&selector, &what),
         Command::Import(what) => bundle::import(&selector, &what),
+        Command::Move(what) => relocate::relocate(&selector, &what),
+        Command::Receive(what) => relocate::receive(&selector, &what),
         Command::Schema => schema::schema(),
         Command::Cluster(what) => cluster::cluster(&config(selector, Some("cluster"))?, &what),
         Command::Ocf { action } => Ok(ocf::ocf(action)),
-        Command::ImportUnit { unit } => import::import(&unit),
+        Command::ImportUnit(what) => import::import(&what.unit),
         Command::Learn(what) => learn::learn(&what),
         Command::Init(what) => begun(what),
         Command::Start(what) => act::start(&starting::find(&selector)?, &what),

@@ -1,7 +1,7 @@
 //! `run --tenant`: has the supervisor run one tenant, and stays until that is down. Its exit codes are for
 //! the program that started it.
 
-mod held;
+pub(super) mod held;
 
 use std::io::Write;
 use std::time::Duration;

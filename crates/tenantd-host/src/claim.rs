@@ -85,11 +85,7 @@ impl Claim {
     ///
     /// # Errors
     /// A [`Failure`] of stage lock; with `EBUSY`, and who has it, if it is in use.
-    pub(crate) fn hold(
-        datastore: BorrowedFd<'_>,
-        path: &Path,
-        label: &str,
-    ) -> Result<Self, Failure> {
+    pub fn hold(datastore: BorrowedFd<'_>, path: &Path, label: &str) -> Result<Self, Failure> {
         let mut claim = Self::take(datastore, path, label, None)?;
         claim.set_process(rustix::process::getpid().as_raw_pid())?;
         Ok(claim)
@@ -99,7 +95,7 @@ impl Claim {
     ///
     /// # Errors
     /// A [`Failure`] of stage lock.
-    pub(crate) fn give_up(self) -> Result<(), Failure> {
+    pub fn give_up(self) -> Result<(), Failure> {
         let failed = |error: io::Error| self.files.failure(&error);
         let _guard = Guard::take().map_err(failed)?;
         self.files.remove().map_err(failed)

@@ -73,6 +73,9 @@ pub fn claim(app: &AppName, tenant: &TenantName, plan: &DatastorePlan) -> Result
     if !is_there {
         known.check_missing()?;
     }
+    if !is_there {
+        crate::relocation::refuse_begun(plan)?;
+    }
     if !is_there && plan.must_exist {
         return Err(must_exist(plan));
     }

@@ -72,6 +72,7 @@ pub mod program;
 pub mod quota;
 pub mod regular;
 mod release;
+pub mod relocation;
 pub mod replace;
 pub mod runtime;
 pub mod scratch;

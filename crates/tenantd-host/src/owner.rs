@@ -90,6 +90,54 @@ impl Here {
     }
 }
 
+/// A host, as records name it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Host {
+    /// The id of the machine, see machine-id(5).
+    pub machine: String,
+    /// Its name.
+    pub host: String,
+}
+
+/// This host. `path` is used in messages.
+///
+/// # Errors
+/// A [`Failure`] of stage owner.
+pub fn this_host(path: &Path) -> Result<Host, Failure> {
+    let Here { machine, host, .. } = here(path)?;
+    Ok(Host { machine, host })
+}
+
+/// Writes that a host has a datastore, in this generation: the hand-over of a move, or its end. Only that host may
+/// start the tenant then. The claim must be held.
+///
+/// # Errors
+/// A [`Failure`] of stage owner, also if the filesystem keeps no records.
+pub fn assign(
+    datastore: BorrowedFd<'_>,
+    path: &Path,
+    label: &str,
+    to: &Host,
+    generation: u64,
+) -> Result<(), Failure> {
+    let record = Record {
+        version: VERSION,
+        machine: to.machine.clone(),
+        host: to.host.clone(),
+        // That of this host would say nothing of the other one.
+        boot: String::new(),
+        label: label.to_owned(),
+        since: Timestamp::now(),
+        generation,
+        live: true,
+    };
+    write(datastore, path, &record)?;
+    match read(datastore, path)? {
+        Some(written) if written == record => Ok(()),
+        Some(_) | None => Err(failure(path, Errno::OPNOTSUPP)),
+    }
+}
+
 /// The record of a datastore; `None` if no host has used it.
 ///
 /// # Errors

@@ -63,6 +63,14 @@ pub struct Export {
     pub to: PathBuf,
 }
 
+/// The arguments of `import-unit`.
+#[derive(Debug, Args)]
+pub struct ImportUnit {
+    /// Name of a service, or path of its unit
+    #[arg(value_name = "UNIT", value_hint = ValueHint::FilePath)]
+    pub unit: String,
+}
+
 /// The arguments of `import`.
 #[derive(Debug, Args)]
 pub struct Import {

@@ -6,7 +6,7 @@
 
 mod asked;
 mod judge;
-mod left;
+pub(super) mod left;
 mod metadata;
 mod validate;
 
@@ -118,7 +118,7 @@ fn carry_out(action: Action, asked: &Asked) -> Done {
 
 fn too_late(asked: &Asked) -> Bad {
     let (tenant, limit) = (&asked.tenant, asked.limit.as_secs());
-    let left = match left::of(asked) {
+    let left = match left::of(&asked.app, &asked.tenant) {
         Left::Nothing => String::new(),
         Left::Some(what) => format!("; on this host there is {what}"),
         Left::Unknown(why) => format!("; what is left of it is unknown: {why}"),
@@ -191,7 +191,7 @@ async fn stop(asked: &Asked) -> Done {
         match asked_to_stop(asked).await {
             Ok(()) => break,
             // The unit starts the next supervisor, which adopts the tenant and can stop it.
-            Err(error) if error.is_gone() => match left::of(asked) {
+            Err(error) if error.is_gone() => match left::of(&asked.app, &asked.tenant) {
                 Left::Nothing => return Ok(Code::Success),
                 Left::Some(_) | Left::Unknown(_) => sleep(PAUSE).await,
             },
@@ -200,7 +200,7 @@ async fn stop(asked: &Asked) -> Done {
             Err(error) => return Err(failed(&error)),
         }
     }
-    match left::of(asked) {
+    match left::of(&asked.app, &asked.tenant) {
         Left::Nothing => Ok(Code::Success),
         Left::Some(what) => Err(failed(&format!(
             "{}: not stopped: on this host there is {what}",
@@ -239,7 +239,7 @@ async fn monitor(asked: &Asked) -> Done {
         Ok(Err(error)) => error.to_string(),
         Err(_) => "it does not answer".to_owned(),
     };
-    match left::of(asked) {
+    match left::of(&asked.app, &asked.tenant) {
         Left::Nothing => Ok(Code::NotRunning),
         Left::Some(what) => Err(Bad {
             code: Code::Degraded,

@@ -12,7 +12,7 @@ use tenantd_core::layout::RUNTIME;
 use tenantd_core::name::{AppName, TenantName};
 
 /// A lock, until it is dropped.
-pub(super) struct Held {
+pub(in super::super) struct Held {
     path: PathBuf,
     /// Holds it.
     _file: File,
@@ -22,7 +22,10 @@ pub(super) struct Held {
 ///
 /// # Errors
 /// Those of open(2) and flock(2).
-pub(super) fn hold(app: &AppName, tenant: &TenantName) -> io::Result<Result<Held, String>> {
+pub(in super::super) fn hold(
+    app: &AppName,
+    tenant: &TenantName,
+) -> io::Result<Result<Held, String>> {
     let folder = Path::new(RUNTIME).join(".runs").join(app.as_str());
     let path = folder.join(tenant.as_str());
     loop {

@@ -194,7 +194,9 @@ fn every_crash_point_of_the_sources_is_tested() {
     }
     let driven = POINTS.iter().copied();
     let driven = driven.chain(collect::points()).chain(editing::points());
-    let driven = driven.chain(exchange::points());
+    let driven = driven
+        .chain(exchange::points())
+        .chain(crate::moves::points());
     let driven = driven.chain(folders::points()).chain(init::points());
     let driven = driven.chain(main_process::points()).chain(uids::points());
     let driven: BTreeSet<_> = driven.map(str::to_owned).collect();

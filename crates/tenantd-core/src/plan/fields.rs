@@ -301,8 +301,7 @@ fn policy(policy: &Policy, see: See<'_>) {
         reload,
     } = policy;
     let StopSignal { number, name } = stop_signal;
-    let stop = format_args!("{name} ({number})");
-    let default = policy::default();
+    let (stop, default) = (format_args!("{name} ({number})"), policy::default());
     // While the supervisor runs, operators decide whether a tenant is wanted up.
     let (same, starts) = (*autostart == default.autostart, yes(*autostart));
     see(decides(Later("autostart"), "autostart", &starts, same));

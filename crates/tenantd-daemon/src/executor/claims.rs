@@ -9,13 +9,14 @@ use std::sync::Arc;
 use rustix::io::Errno;
 use tokio::sync::Semaphore;
 
+use tenantd_core::manifest::storage::Storage;
 use tenantd_core::name::{AppName, TenantName};
 use tenantd_core::plan::model::TenantPlan;
 use tenantd_core::stage::{Failure, Stage};
 use tenantd_host::cgroup::Leaf;
 use tenantd_host::claim::Key;
 use tenantd_host::crash;
-use tenantd_host::{claim, datastore, lock, owner};
+use tenantd_host::{claim, datastore, lock, owner, relocation};
 
 use crate::executor::blocking::blocking;
 use crate::executor::host::Host;
@@ -78,6 +79,9 @@ pub(crate) async fn ready_datastore(
         let (label, path) = (lock::label(&app, &plan.name), &plan.datastore.source);
         claim::release(datastore.as_fd(), path, &label)?;
         crash::point("provision: claim proved", plan.name.as_str());
+        if takeover && plan.policy.storage == Storage::Local {
+            relocation::refuse_stub(path)?;
+        }
         if let Some(other) = owner::take(datastore.as_fd(), path, &label, takeover)? {
             let (tenant, path) = (&plan.name, path.display());
             tracing::warn!(%tenant, "{tenant}: took over the datastore {path}: {other} had it");

@@ -1,0 +1,96 @@
+//! The arguments of `move` and `receive`.
+
+use clap::{Args, ValueEnum};
+use clap_complete::engine::ArgValueCandidates;
+
+use crate::cli::complete;
+use tenantd_core::name::TenantName;
+
+/// Of `move`.
+pub(super) const MOVE: &str = "EXAMPLES
+  tenantd move acme h2 --dry-run
+  tenantd move acme h2
+  tenantd move acme h2 --rsh 'ssh -i /root/.ssh/move'
+  tenantd move acme h2 --undo
+
+Moves a tenant from this host to another one, where a supervisor of the same application runs. It
+asks the other host first whether the tenant fits there. With storage = \"local\" it copies the
+datastore with rsync(1), in rounds while the tenant runs, until a round takes less than two seconds
+or is hardly shorter than the one before. Then it stops the tenant, proves that, copies what has
+changed since, hands the datastore over, and starts the tenant on the other host. With storage =
+\"shared\" nothing is copied. A tenant of another engine, or with storage = \"replicated\", is moved by
+its engine.
+
+The hand-over is one write to the owner record of the datastore here. If something fails before, the
+tenant is started here again, if it ran. From then on only the other host may start it: this host
+refuses to. The datastore here is kept as NAME.moved-TIME, and an empty folder with the record takes
+its place.
+
+If `move` is killed, type the same command again: it continues, before the hand-over as after it.
+Before the hand-over, `tenantd start NAME` starts it here again, and --undo also removes the copy.
+
+The other host is reached with ssh, as root, or with --rsh or TENANTD_RSH: a command to which the name
+of the host and a command are appended, as for rsync.
+
+EXIT CODES
+  0 moved, and ready there   1 refused or failed; the message says where the tenant is and what to
+  type   2 usage error   78 manifest has problems";
+
+/// The arguments of `move`.
+#[derive(Debug, Args)]
+pub struct Move {
+    /// Name of the tenant
+    #[arg(add = ArgValueCandidates::new(complete::tenants))]
+    pub tenant: TenantName,
+    /// Host to move it to
+    #[arg(value_parser = host)]
+    pub host: String,
+    /// Only ask the other host, and say what would be done
+    #[arg(long, conflicts_with = "undo")]
+    pub dry_run: bool,
+    /// Remove the copy of a move that was interrupted, and start the tenant here again
+    #[arg(long)]
+    pub undo: bool,
+    /// Command that runs a command on a host
+    #[arg(
+        long,
+        value_name = "COMMAND",
+        env = "TENANTD_RSH",
+        default_value = "ssh"
+    )]
+    pub rsh: String,
+}
+
+/// What the source of a move asks its target for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Step {
+    /// Whether the tenant can come
+    Check,
+    /// Make the folder for the copy
+    Stage,
+    /// Note that the copy is complete
+    Seal,
+    /// Put it in its place, and start the tenant
+    Take,
+    /// Remove the copy
+    Abandon,
+}
+
+/// The arguments of `receive`.
+#[derive(Debug, Args)]
+pub struct Receive {
+    /// Step of the move
+    #[arg(value_enum)]
+    pub step: Step,
+    /// Name of the tenant
+    pub tenant: TenantName,
+}
+
+/// A name of a host, as ssh(1) takes it, that is no option.
+fn host(typed: &str) -> Result<String, String> {
+    let is_good = |c: char| c.is_ascii_alphanumeric() || ".-_@".contains(c);
+    match typed.starts_with('-') || typed.is_empty() || !typed.chars().all(is_good) {
+        true => Err("expected the name of a host, or USER@HOST".to_owned()),
+        false => Ok(typed.to_owned()),
+    }
+}

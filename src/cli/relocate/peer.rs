@@ -1,0 +1,63 @@
+//! The other host: a command on it per step.
+
+use std::io::Write;
+use std::process::{Command, Stdio};
+
+use anyhow::{Context, bail};
+
+use super::super::args::Step;
+use super::super::plain::plain;
+use super::{Offer, Reply};
+use tenantd_core::name::{AppName, TenantName};
+
+/// How the target is reached.
+pub(super) struct Peer<'a> {
+    /// Such as `ssh`.
+    pub(super) rsh: &'a str,
+    pub(super) host: &'a str,
+    pub(super) app: &'a AppName,
+    pub(super) tenant: &'a TenantName,
+}
+
+impl Peer<'_> {
+    /// Has the target do a step.
+    pub(super) fn ask(&self, step: Step, offer: &Offer) -> anyhow::Result<Reply> {
+        let step = clap::ValueEnum::to_possible_value(&step);
+        let step = step.as_ref().map_or("check", |it| it.get_name());
+        let mut words = self.rsh.split_whitespace();
+        let program = words.next().context("--rsh: no command")?;
+        // A shell reads it there: names have no characters that are special to one.
+        let mut child = Command::new(program)
+            .args(words)
+            .arg(self.host)
+            .args(["tenantd", "receive", "--app", self.app.as_str(), step])
+            .arg(self.tenant.as_str())
+            .env_remove("TENANTD_CONFIG")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .with_context(|| format!("cannot execute {program}"))?;
+        if let Some(mut stdin) = child.stdin.take() {
+            let text = serde_json::to_vec(offer)?;
+            // One that ends early says why.
+            drop(stdin.write_all(&text));
+        }
+        let said = child.wait_with_output().context(program.to_owned())?;
+        if !said.status.success() {
+            let why = String::from_utf8_lossy(&said.stderr);
+            let why = why.trim().trim_start_matches("error: ");
+            let why = match why {
+                "" => said.status.to_string(),
+                _ => plain(&why.replace('\n', "; "), usize::MAX),
+            };
+            bail!("{}: {why}", self.host);
+        }
+        let text = String::from_utf8_lossy(&said.stdout);
+        let last = text.lines().last().unwrap_or_default();
+        serde_json::from_str(last).with_context(|| {
+            let shown = plain(last, 200);
+            format!("{}: tenantd there has answered {shown:?}", self.host)
+        })
+    }
+}
