@@ -212,6 +212,7 @@ impl Received {
     }
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "it is for map_err")]
 fn said(failure: tenantd_core::stage::Failure) -> anyhow::Error {
     anyhow::anyhow!("{failure}")
 }

@@ -81,7 +81,7 @@ pub(in super::super) fn relocate(selector: &Selector, what: &Move) -> anyhow::Re
         }
         Some(record) => source.finish(record, noted.as_ref()),
         None if what.undo => source.undo(noted.as_ref()),
-        None => source.begin(what.dry_run, noted),
+        None => source.begin(what.dry_run, noted.as_ref()),
     }
 }
 
@@ -105,6 +105,7 @@ fn is_movable(tenant: &TenantPlan) -> anyhow::Result<()> {
     }
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "it is for map_err")]
 fn said(failure: tenantd_core::stage::Failure) -> anyhow::Error {
     anyhow::anyhow!("{failure}")
 }
@@ -131,10 +132,10 @@ impl Source<'_> {
     }
 
     /// A move up to the hand-over, and what follows.
-    fn begin(&mut self, dry_run: bool, noted: Option<Mark>) -> anyhow::Result<End> {
+    fn begin(&mut self, dry_run: bool, noted: Option<&Mark>) -> anyhow::Result<End> {
         let (name, source) = (&self.tenant.name, &self.tenant.datastore.source);
         let status = states::status(self.app, name)?;
-        let earlier = noted.as_ref().filter(|noted| noted.label == self.label());
+        let earlier = noted.filter(|noted| noted.label == self.label());
         // One that was interrupted may have stopped it.
         self.offer.was_up = states::is_wanted(&status) || earlier.is_some_and(|it| it.was_up);
         if !self.is_shared() {
