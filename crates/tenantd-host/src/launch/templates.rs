@@ -58,7 +58,7 @@ impl MountTemplates {
     }
 
     /// A cover, see [`Tmpfs::cover`].
-    pub(super) fn cover(&self) -> Result<OwnedFd, Errno> {
+    fn cover(&self) -> Result<OwnedFd, Errno> {
         copy(&self.cover, || Tmpfs::cover().mount())
     }
 
@@ -68,7 +68,7 @@ impl MountTemplates {
     pub fn replenish(&self, used: Used) {
         let Used { kinds, mounts } = used;
         drop(mounts);
-        self.spares.replenish(&kinds);
+        self.spares.replenish(&kinds, || self.cover());
     }
 
     /// The mounts of `/proc`, with their paths: see [`proc`].
@@ -139,7 +139,8 @@ impl<'a> Taken<'a> {
     /// A mount of this kind, which no other launch has.
     pub(super) fn own(&mut self, kind: Kind) -> Result<OwnedFd, Errno> {
         self.kinds.push(kind);
-        self.templates.spares.take(kind)
+        let templates = self.templates;
+        templates.spares.take(kind, || templates.cover())
     }
 }
 

@@ -102,7 +102,7 @@ pub(super) fn view(
     if let Some((socket, folder)) = notify_socket(launch) {
         own.link(Stage::Own, socket, &folder)?;
     }
-    hide(launch, templates, &own, mounts, &mut wanted)?;
+    hide(launch, &own, &mut taken, mounts, &mut wanted)?;
     if is_rehearsal {
         // The provision makes the folder of the datastores.
         wanted.retain(|(stage, target)| *stage != Stage::Hide || exists(target));
@@ -116,7 +116,7 @@ pub(super) fn view(
         .filter(|(_, target)| read_only && !own.holds(target));
     missing::add(elsewhere, &added, &mut taken, mounts)?;
     own.attach(mounts)?;
-    sys::add(launch, templates, mounts)?;
+    sys::add(launch, &mut taken, mounts)?;
     for (path, tree) in templates.proc(launch.wall.hidepid)? {
         mounts.add(Stage::Own, tree, &path)?;
     }
@@ -252,8 +252,8 @@ pub(super) fn opened(path: &Path) -> Result<OwnedFd, Errno> {
 /// be made later.
 fn hide(
     launch: &LaunchPlan,
-    templates: &MountTemplates,
     own: &OwnFolders,
+    taken: &mut Taken<'_>,
     mounts: &mut Mounts,
     wanted: &mut Vec<(Stage, PathBuf)>,
 ) -> Result<(), Failure> {
@@ -264,7 +264,7 @@ fn hide(
     let hidden = launch.hidden.iter().filter(|target| !inner(target));
     for target in hidden.chain(&ours) {
         if !own.is_one(target) && !own.holds(target) {
-            let tree = templates.cover().map_err(on(stage, target))?;
+            let tree = taken.own(Kind::Cover).map_err(on(stage, target))?;
             mounts.add_folder(stage, tree, target)?;
             wanted.push((stage, target.clone()));
         }

@@ -158,7 +158,8 @@ impl OwnFolders {
     /// A [`Failure`] of stage own.
     pub(super) fn devices(size: u64) -> Result<Vec<(PathBuf, OwnedFd)>, Failure> {
         let mut own = Self::default();
-        own.make_dev(size, device_folder(), Kind::make)?;
+        let make = |kind: Kind| kind.make(|| Tmpfs::cover().mount());
+        own.make_dev(size, device_folder(), make)?;
         let folders = own.folders.into_iter();
         Ok(folders.map(|own| (own.path, own.tree)).collect())
     }

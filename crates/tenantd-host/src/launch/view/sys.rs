@@ -16,7 +16,8 @@ use rustix::io::Errno;
 
 use super::{exists, on, opened};
 use crate::launch::mounts::{self, Mounts};
-use crate::launch::templates::MountTemplates;
+use crate::launch::templates::Taken;
+use crate::launch::templates::spares::Kind;
 use tenantd_core::plan::model::{DEVICES, LaunchPlan};
 use tenantd_core::stage::{Failure, Stage};
 
@@ -91,7 +92,7 @@ fn hidden(launch: &LaunchPlan) -> Result<Vec<PathBuf>, Failure> {
 /// A [`Failure`] of the stage of the mount.
 pub(super) fn add(
     launch: &LaunchPlan,
-    templates: &MountTemplates,
+    taken: &mut Taken<'_>,
     mounts: &mut Mounts,
 ) -> Result<(), Failure> {
     let (stage, sys) = (Stage::Own, Path::new("/sys"));
@@ -104,7 +105,7 @@ pub(super) fn add(
     }
     let stage = Stage::Hide;
     for path in hidden(launch)?.iter().filter(|path| exists(path)) {
-        let cover = templates.cover().map_err(on(stage, path))?;
+        let cover = taken.own(Kind::Cover).map_err(on(stage, path))?;
         mounts.add_folder(stage, cover, path)?;
     }
     Ok(())
