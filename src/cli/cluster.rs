@@ -1,14 +1,21 @@
-//! `cluster`: prints the commands that make the tenants of a manifest resources of Pacemaker.
+//! `cluster`: prints the commands that make the tenants of a manifest resources of Pacemaker, and compares a running
+//! cluster with them.
 
-use std::io::Write;
+use std::io::{self, Read, Write};
 use std::path::Path;
+use std::process::{Command, Stdio};
+
+use anyhow::{Context, bail};
+use serde_json::json;
 
 use super::End;
 use super::args::{Cluster, Task};
 use super::plan;
-use tenantd_core::plan::cluster::{self, Hosts, Shell};
+use tenantd_core::name::AppName;
+use tenantd_core::plan::cluster::check::{Finding, check};
+use tenantd_core::plan::cluster::{self, Hosts, Shell, cib};
 
-/// Prints the commands for a manifest.
+/// Prints the commands for a manifest, or what of a cluster is not as they would make it.
 pub(super) fn cluster(config: &Path, what: &Cluster) -> anyhow::Result<End> {
     let (plan, _) = plan::read(config)?;
     let shell = if what.pcs { Shell::Pcs } else { Shell::Crm };
@@ -17,10 +24,86 @@ pub(super) fn cluster(config: &Path, what: &Cluster) -> anyhow::Result<End> {
         sizes: what.size.clone(),
     };
     match what.task {
+        Task::Plan if what.check => {
+            let (from, text) = configuration(what.cib.as_deref())?;
+            let found = cib::read(&text).with_context(|| format!("cannot read {from}"))?;
+            let findings = check(&plan, shell, &hosts, &found)?;
+            match what.json {
+                true => print_json(&plan.app, &findings)?,
+                false => print(&plan.app, &findings)?,
+            }
+            if !findings.is_empty() {
+                return Ok(End::NotAsWanted);
+            }
+        }
         Task::Plan => {
             let text = cluster::text(&plan, shell, &hosts)?;
-            std::io::stdout().lock().write_all(text.as_bytes())?;
+            io::stdout().lock().write_all(text.as_bytes())?;
         }
     }
     Ok(End::Done)
+}
+
+/// What the cluster has, and where that was read.
+fn configuration(file: Option<&Path>) -> anyhow::Result<(String, String)> {
+    let Some(file) = file else {
+        return Ok(("what `cibadmin --query` printed".to_owned(), query()?));
+    };
+    if file == Path::new("-") {
+        let mut text = String::new();
+        let read = io::stdin().lock().read_to_string(&mut text);
+        read.context("cannot read standard input")?;
+        return Ok(("standard input".to_owned(), text));
+    }
+    let from = file.display().to_string();
+    let text = std::fs::read_to_string(file).with_context(|| format!("cannot read {from}"))?;
+    Ok((from, text))
+}
+
+fn query() -> anyhow::Result<String> {
+    let mut command = Command::new("cibadmin");
+    command.arg("--query").stdin(Stdio::null());
+    let answer = command.output().context(
+        "cannot run cibadmin: run this on a host of the cluster, or name a file with --cib",
+    )?;
+    if !answer.status.success() {
+        let said = String::from_utf8_lossy(&answer.stderr);
+        bail!(
+            "cibadmin --query: {}: {}: is Pacemaker running on this host?",
+            answer.status,
+            said.trim()
+        );
+    }
+    String::from_utf8(answer.stdout).context("cibadmin --query printed no UTF-8")
+}
+
+fn print(app: &AppName, findings: &[Finding]) -> anyhow::Result<()> {
+    let mut out = anstream::stdout().lock();
+    for Finding {
+        kind,
+        subject,
+        found,
+        fix,
+    } in findings
+    {
+        writeln!(out, "{subject}: {}: {found}", kind.word())?;
+        writeln!(out, "  mend it: {fix}")?;
+    }
+    match findings.len() {
+        0 => writeln!(out, "{app}: the cluster is as the manifest wants it")?,
+        1 => writeln!(out, "{app}: 1 difference")?,
+        n => writeln!(out, "{app}: {n} differences")?,
+    }
+    Ok(())
+}
+
+fn print_json(app: &AppName, findings: &[Finding]) -> anyhow::Result<()> {
+    let each: Vec<_> = findings
+        .iter()
+        .map(|it| json!({ "kind": it.kind.word(), "subject": it.subject, "found": it.found, "fix": it.fix }))
+        .collect();
+    let whole = json!({ "app": app.as_str(), "ok": findings.is_empty(), "findings": each });
+    let text = serde_json::to_string_pretty(&whole).context("cannot write the result as JSON")?;
+    writeln!(io::stdout().lock(), "{text}")?;
+    Ok(())
 }

@@ -1,5 +1,7 @@
 //! The arguments of `cluster`.
 
+use std::path::PathBuf;
+
 use clap::{Args, ValueEnum};
 
 use tenantd_core::plan::cluster::{Local, Size};
@@ -8,6 +10,8 @@ pub(super) const HELP: &str = "EXAMPLES
   tenantd cluster plan --config /etc/tenantd/wiki.toml
   tenantd cluster plan --config /etc/tenantd/wiki.toml --local h1=acme,bolt --local h2=core | sh
   tenantd cluster plan --config wiki.toml --pcs --size h1=64GiB,16 --size h2=64GiB,16
+  tenantd cluster plan --config /etc/tenantd/wiki.toml --check
+  tenantd cluster plan --config wiki.toml --check --cib cib.xml --json | jq -r '.findings[].fix'
 
 Prints a script that makes each tenant with engine = \"pacemaker\" a resource of the cluster, with the name
 APP.TENANT. It changes nothing. Run the script on one host of the cluster, where it applies all or nothing.
@@ -25,7 +29,13 @@ DATA  As `storage` in the manifest says. Name the host that has the data of each
 SIZES  memory.max in MiB and cpu.quota in hundredths of a processor are what a tenant uses. They count once
   the hosts have a size: name all of them, with what is left for tenants.
 
-Exit code 1: no tenant has that engine, or an option does not fit the manifest.   78: the manifest has
+CHECK  With --check nothing is printed for a shell: what the cluster has, read with `cibadmin --query` or
+  from the file of --cib, is compared with what the commands would make: fencing, sizes, and of each tenant its
+  resource, time limits, meta attributes, utilization and constraints. Each line is missing, different or
+  extra, and says what to type, for crm or pcs. Longer time limits are no difference. Rules, templates and
+  groups are not compared. With --json, one object: app, ok, and findings with kind, subject, found and fix.
+
+Exit code 1: with --check, something is missing, different or extra, or the cluster cannot be read; else, no tenant has that engine, or an option does not fit the manifest.   78: the manifest has
 problems.";
 
 /// What is done for a cluster.
@@ -47,6 +57,15 @@ pub struct Cluster {
     /// Print commands for pcs(8)
     #[arg(long)]
     pub pcs: bool,
+    /// Compare a running cluster with the manifest, in place of printing commands
+    #[arg(long)]
+    pub check: bool,
+    /// With --check, the cluster is what this file has, as cibadmin --query prints it; - is standard input
+    #[arg(long, value_name = "FILE", requires = "check")]
+    pub cib: Option<PathBuf>,
+    /// With --check, print JSON
+    #[arg(long, requires = "check")]
+    pub json: bool,
     /// Tenants with storage = "local" whose data is on this host
     #[arg(long, value_name = "HOST=TENANT,...")]
     pub local: Vec<Local>,

@@ -4,7 +4,8 @@
 use std::fs;
 use std::path::Path;
 
-use tenantd_core::plan::cluster::{Hosts, Misfit, Shell, text};
+use tenantd_core::plan::cluster::check::check;
+use tenantd_core::plan::cluster::{Hosts, Misfit, Shell, cib, text};
 use tenantd_core::plan::model::Plan;
 
 use super::{differs, read};
@@ -69,4 +70,43 @@ fn what_is_said_of_hosts_must_fit_the_manifest() {
     none.tenants.retain(|tenant| tenant.name.as_str() == "here");
     let said = text(&none, Shell::Pcs, &Hosts::default());
     assert_eq!(said, Err(Misfit::NoTenant("wiki".to_owned())));
+}
+
+/// `tests/golden/cluster/NAME.cib` is what a cluster has, and `NAME.findings` what of it is not as `wiki.toml` wants it.
+/// `after-crm` and `after-pcs` are what both shells made of the same manifest.
+#[test]
+fn clusters_are_compared_with_the_plan() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/cluster");
+    let told = hosts(&["h1=bolt"], &["h2=64GiB,16", "h1=32GiB,8"]);
+    let mut wrong = Vec::new();
+    for (file, hosts) in [
+        ("after-crm", &told),
+        ("after-pcs", &told),
+        ("wrong", &told),
+        ("empty", &Hosts::default()),
+    ] {
+        let text = fs::read_to_string(folder.join(format!("{file}.cib"))).unwrap();
+        let found = cib::read(&text).unwrap();
+        let findings = check(&plan("wiki"), Shell::Crm, hosts, &found).unwrap();
+        let said: String = findings
+            .iter()
+            .map(|it| {
+                format!(
+                    "{}: {}: {}\n  {}\n",
+                    it.subject,
+                    it.kind.word(),
+                    it.found,
+                    it.fix
+                )
+            })
+            .collect();
+        let path = folder.join(format!("{file}.findings"));
+        if differs(&path, &said) {
+            wrong.push(path);
+        }
+    }
+    assert!(wrong.is_empty(), "not as expected: {wrong:?}");
+    for other in ["", "<cib/>", "<a><configuration/></a>", "<cib"] {
+        assert!(cib::read(other).is_err(), "{other:?}");
+    }
 }

@@ -1,9 +1,12 @@
 //! The commands that make a plan's tenants of the engine `pacemaker` resources of a cluster, for one of its two
 //! shells. They only hold names, numbers and words of this module, so nothing in them is special to a shell.
 
+pub mod check;
+pub mod cib;
 mod crm;
 mod hosts;
 mod pcs;
+mod wanted;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -100,16 +103,22 @@ impl Resource<'_> {
 /// The manifest has no such tenant, or what is said of the hosts does not fit it.
 pub fn text(plan: &Plan, shell: Shell, hosts: &Hosts) -> Result<String, Misfit> {
     let resources = resources(plan, &hosts.local)?;
-    let mut sizes: Vec<&Size> = hosts.sizes.iter().collect();
-    sizes.sort_by_key(|size| &size.host);
-    if let Some(pair) = sizes.windows(2).find(|pair| pair[0].host == pair[1].host) {
-        return Err(Misfit::SizeTwice(pair[0].host.clone()));
-    }
+    let sizes = sizes(hosts)?;
     let script = match shell {
         Shell::Crm => crm::script(&resources, &sizes),
         Shell::Pcs => pcs::script(&resources, &sizes),
     };
     Ok(head(plan, &resources, &sizes) + &script)
+}
+
+/// The sizes, in the order of their hosts.
+fn sizes(hosts: &Hosts) -> Result<Vec<&Size>, Misfit> {
+    let mut sizes: Vec<&Size> = hosts.sizes.iter().collect();
+    sizes.sort_by_key(|size| &size.host);
+    if let Some(pair) = sizes.windows(2).find(|pair| pair[0].host == pair[1].host) {
+        return Err(Misfit::SizeTwice(pair[0].host.clone()));
+    }
+    Ok(sizes)
 }
 
 fn resources<'a>(plan: &'a Plan, local: &'a [Local]) -> Result<Vec<Resource<'a>>, Misfit> {

@@ -3,46 +3,48 @@
 
 use std::fmt::Write;
 
+use super::wanted::{META, Operation, pairs, properties};
 use super::{Resource, Size};
 
 pub(super) fn script(resources: &[Resource<'_>], sizes: &[&Size]) -> String {
     let mut out = "crm configure load update - <<'END'\n".to_owned();
     // One line: a second one of the same kind is refused.
-    out += "property stonith-enabled=true";
-    out += if sizes.is_empty() {
-        "\n"
-    } else {
-        " placement-strategy=balanced\n"
-    };
-    for Size { host, memory, cpu } in sizes {
-        let _ = writeln!(out, "node {host} utilization memory={memory} cpu={cpu}");
+    let _ = writeln!(out, "property {}", pairs(properties(!sizes.is_empty())));
+    for size in sizes {
+        let _ = writeln!(
+            out,
+            "node {} utilization {}",
+            size.host,
+            pairs(size.parts())
+        );
     }
     for it in resources {
-        let Resource {
-            id,
-            app,
-            tenant,
-            start,
-            stop,
-            ..
-        } = it;
-        let storage = it.storage.word();
+        let id = &it.id;
+        let parameters = pairs(it.parameters());
         let _ = write!(
             out,
-            "primitive {id} ocf:tenantd:tenant \\\n    \
-             params app={app} name={tenant} storage={storage} \\\n    \
-             op start timeout={start}s interval=0s \\\n    \
-             op stop timeout={stop}s interval=0s \\\n    \
-             op monitor timeout=20s interval=10s \\\n    "
+            "primitive {id} ocf:tenantd:tenant \\\n    params {parameters} \\\n    "
         );
+        for Operation {
+            name,
+            timeout,
+            interval,
+        } in it.operations()
+        {
+            let _ = write!(
+                out,
+                "op {name} timeout={timeout}s interval={interval}s \\\n    "
+            );
+        }
         if !it.uses.is_empty() {
             let _ = write!(out, "utilization {} \\\n    ", it.uses());
         }
-        out += "meta migration-threshold=1 resource-stickiness=100\n";
+        let _ = writeln!(out, "meta {}", pairs(META));
         if let Some(host) = it.host {
             let _ = writeln!(
                 out,
-                "location {id}.data {id} resource-discovery=exclusive inf: {host}"
+                "location {} {id} resource-discovery=exclusive inf: {host}",
+                it.tie()
             );
         }
     }

@@ -3,40 +3,37 @@
 
 use std::fmt::Write;
 
+use super::wanted::{META, Operation, pairs, properties};
 use super::{Resource, Size};
 
 pub(super) fn script(resources: &[Resource<'_>], sizes: &[&Size]) -> String {
     let mut out =
         "set -e\ncib=$(mktemp)\ntrap 'rm -f \"$cib\"' EXIT\npcs cluster cib \"$cib\"\n".to_owned();
-    out += "pcs -f \"$cib\" property set stonith-enabled=true";
-    out += if sizes.is_empty() {
-        "\n"
-    } else {
-        " placement-strategy=balanced\n"
-    };
-    for Size { host, memory, cpu } in sizes {
-        let _ = writeln!(
-            out,
-            "pcs -f \"$cib\" node utilization {host} memory={memory} cpu={cpu}"
-        );
+    let wanted = pairs(properties(!sizes.is_empty()));
+    let _ = writeln!(out, "pcs -f \"$cib\" property set {wanted}");
+    for size in sizes {
+        let (host, parts) = (&size.host, pairs(size.parts()));
+        let _ = writeln!(out, "pcs -f \"$cib\" node utilization {host} {parts}");
     }
     for it in resources {
-        let Resource {
-            id,
-            app,
-            tenant,
-            start,
-            stop,
-            ..
-        } = it;
-        let storage = it.storage.word();
+        let id = &it.id;
         let _ = write!(
             out,
-            "pcs -f \"$cib\" resource create {id} ocf:tenantd:tenant \\\n    \
-             app={app} name={tenant} storage={storage} \\\n    \
-             op start timeout={start}s stop timeout={stop}s monitor timeout=20s interval=10s \\\n    \
-             meta migration-threshold=1 resource-stickiness=100\n"
+            "pcs -f \"$cib\" resource create {id} ocf:tenantd:tenant \\\n    {} \\\n    op",
+            pairs(it.parameters())
         );
+        for Operation {
+            name,
+            timeout,
+            interval,
+        } in it.operations()
+        {
+            let _ = write!(out, " {name} timeout={timeout}s");
+            if interval > 0 {
+                let _ = write!(out, " interval={interval}s");
+            }
+        }
+        let _ = writeln!(out, " \\\n    meta {}", pairs(META));
         if !it.uses.is_empty() {
             let _ = writeln!(
                 out,
@@ -47,7 +44,8 @@ pub(super) fn script(resources: &[Resource<'_>], sizes: &[&Size]) -> String {
         if let Some(host) = it.host {
             let _ = writeln!(
                 out,
-                "pcs -f \"$cib\" constraint location add {id}.data {id} {host} INFINITY resource-discovery=exclusive"
+                "pcs -f \"$cib\" constraint location add {} {id} {host} INFINITY resource-discovery=exclusive",
+                it.tie()
             );
         }
     }
