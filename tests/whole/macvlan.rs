@@ -74,7 +74,7 @@ impl Machine {
         run(&mut command).code == 0
     }
 
-    fn run(&self, words: &str) {
+    pub fn run(&self, words: &str) {
         assert!(self.try_run(words), "{words}");
     }
 

@@ -65,6 +65,7 @@ mod main_process;
 mod meter;
 mod metrics;
 mod more_time;
+mod moved;
 mod moves;
 mod mtu;
 mod names;

@@ -87,6 +87,7 @@ pub(crate) use firewall::survey::{Difference, Tables};
 pub(crate) use loopback::is_reached_from_loopback;
 pub use proof::LinkTarget;
 pub use rate::limit_outward;
+pub use request::Question;
 pub use watch::{News, Note};
 
 /// The maximum number of queued requests. A caller waits while the queue is full.
@@ -170,22 +171,8 @@ impl Network {
     /// The stage that failed ([`Stage::Netns`], [`Stage::Link`], [`Stage::Address`],
     /// [`Stage::Route`]), its object and the errno. Everything made before it was removed again.
     pub async fn provision(&self, link: LinkPlan) -> Result<Netns, Failure> {
-        self.provision_in(link, self.generation()).await
-    }
-
-    /// As [`Network::provision`], with the network for which the link was planned.
-    ///
-    /// # Errors
-    /// Those of [`Network::provision`], and why the network could not be exchanged.
-    pub async fn provision_in(
-        &self,
-        link: LinkPlan,
-        generation: Generation,
-    ) -> Result<Netns, Failure> {
-        let (reply, outcome) = oneshot::channel();
-        self.request(Request::Provision(Box::new(link), generation, reply))
-            .await?;
-        outcome.await.map_err(|_| ended())?
+        let asked = (self.generation(), Question::Ask);
+        self.provision_in(link, asked).await
     }
 
     /// Waits until the kernel has destroyed a tenant's namespace, and with it the link, address and

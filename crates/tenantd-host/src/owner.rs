@@ -15,7 +15,7 @@ use std::fs;
 use std::os::fd::{AsRawFd, BorrowedFd};
 use std::path::{Path, PathBuf};
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use rustix::fs::{XattrFlags, getxattr, setxattr};
 use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
@@ -50,6 +50,23 @@ pub struct Record {
     pub generation: u64,
     /// Whether the host uses it: false after a stop.
     pub live: bool,
+    /// When the host had proved that it uses it no longer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    left: Option<Timestamp>,
+}
+
+/// How long after a stop on one host a start on another one is a move of the tenant. The clocks of the hosts may
+/// differ by so much.
+const MOVE: SignedDuration = SignedDuration::from_secs(10);
+
+/// What [`take`] found.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Before {
+    /// The record of another host that used it, with `takeover`.
+    pub other: Option<Record>,
+    /// Whether another host had used it, and has just proved that it does no longer: until then the tenant had its
+    /// addresses there.
+    pub is_moved: bool,
 }
 
 impl fmt::Display for Record {
@@ -130,6 +147,7 @@ pub fn assign(
         since: Timestamp::now(),
         generation,
         live: true,
+        left: None,
     };
     write(datastore, path, &record)?;
     match read(datastore, path)? {
@@ -158,7 +176,7 @@ pub fn read(datastore: BorrowedFd<'_>, path: &Path) -> Result<Option<Record>, Fa
 }
 
 /// Takes a datastore for the tenant `label` (`APP/TENANT`) of this host. The claim must be proved before.
-/// Returns the record of the other host that it was taken from, with `takeover`.
+/// Returns what there was of another host.
 ///
 /// # Errors
 /// A [`Failure`] of stage owner: `EBUSY` and who has it, if another host uses it and `takeover` is not set;
@@ -168,7 +186,7 @@ pub fn take(
     path: &Path,
     label: &str,
     takeover: bool,
-) -> Result<Option<Record>, Failure> {
+) -> Result<Before, Failure> {
     let before = read(datastore, path)?;
     let here = here(path)?;
     let other = before
@@ -177,19 +195,26 @@ pub fn take(
     if let Some(other) = other.filter(|_| !takeover) {
         return Err(refused(path, label, other));
     }
+    let now = Timestamp::now();
     let record = Record {
         version: VERSION,
-        machine: here.machine.clone(),
+        machine: here.machine,
         host: here.host,
         boot: here.boot,
         label: label.to_owned(),
-        since: Timestamp::now(),
+        since: now,
         generation: before.as_ref().map_or(0, |before| before.generation) + 1,
         live: true,
+        left: None,
     };
     write(datastore, path, &record)?;
-    let machine = here.machine;
-    Ok(before.filter(|record| record.live && record.machine != machine))
+    let other = before.filter(|before| before.machine != record.machine);
+    let stopped = other.as_ref().filter(|other| !other.live);
+    let left = stopped.and_then(|other| other.left);
+    Ok(Before {
+        is_moved: left.is_some_and(|left| now.duration_since(left).abs() <= MOVE),
+        other: other.filter(|other| other.live),
+    })
 }
 
 /// Checks that no other host uses a datastore, without taking it.
@@ -220,6 +245,7 @@ pub fn leave(datastore: BorrowedFd<'_>, path: &Path) -> Result<Option<Record>, F
     }
     let record = Record {
         live: false,
+        left: Some(Timestamp::now()),
         ..record
     };
     write(datastore, path, &record).map(|()| None)

@@ -4,7 +4,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 
 use tenantd_core::plan::model::{Firewall, LinkPlan, Mode, NetworkPlan};
 use tenantd_core::stage::Stage;
-use tenantd_host::network::Network;
+use tenantd_host::network::{Network, Question};
 
 use crate::network::firewall::{Server, ask, end, nft};
 use crate::network::host::{block_on, everything, ip, link, plan};
@@ -46,7 +46,7 @@ fn a_provision_waits_until_the_tenants_of_the_former_network_are_released() {
             let mut next = Box::pin(network.provision(two.clone()));
             // What was planned before is not for the next one.
             let late = link(from, 4);
-            let third = network.provision_in(late.clone(), early);
+            let third = network.provision_in(late.clone(), (early, Question::Ask));
             let third = tokio::select! {
                 biased;
                 next = &mut next => panic!("it does not wait: {next:?}"),
@@ -62,7 +62,7 @@ fn a_provision_waits_until_the_tenants_of_the_former_network_are_released() {
             assert_eq!(said, Ok(OTHER.to_string()), "{to:?}");
             drop(server);
             let late = network
-                .provision_in(link(from, 4), early)
+                .provision_in(link(from, 4), (early, Question::Ask))
                 .await
                 .unwrap_err();
             assert_eq!(late.stage, Stage::Link);

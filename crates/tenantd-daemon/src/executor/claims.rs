@@ -16,6 +16,7 @@ use tenantd_core::stage::{Failure, Stage};
 use tenantd_host::cgroup::Leaf;
 use tenantd_host::claim::Key;
 use tenantd_host::crash;
+use tenantd_host::network::Question;
 use tenantd_host::{claim, datastore, lock, owner, relocation};
 
 use crate::executor::blocking::blocking;
@@ -66,12 +67,12 @@ impl Host {
 
 /// Makes the datastore if it is missing, and proves that no launch uses it, and no other host. Other
 /// resources with the tenant's marks are then unused too. With `takeover`, the datastore of another host is
-/// taken.
+/// taken. Returns whether other machines must be asked for the tenant's addresses.
 pub(crate) async fn ready_datastore(
     app: &AppName,
     plan: &Arc<TenantPlan>,
     takeover: bool,
-) -> Result<(), Failure> {
+) -> Result<Question, Failure> {
     let (app, plan) = (app.clone(), Arc::clone(plan));
     blocking(move || {
         let datastore = datastore::claim(&app, &plan.name, &plan.datastore)?;
@@ -82,12 +83,16 @@ pub(crate) async fn ready_datastore(
         if takeover && plan.policy.storage == Storage::Local {
             relocation::refuse_stub(path)?;
         }
-        if let Some(other) = owner::take(datastore.as_fd(), path, &label, takeover)? {
+        let before = owner::take(datastore.as_fd(), path, &label, takeover)?;
+        if let Some(other) = before.other {
             let (tenant, path) = (&plan.name, path.display());
             tracing::warn!(%tenant, "{tenant}: took over the datastore {path}: {other} had it");
         }
         crash::point("provision: owner noted", plan.name.as_str());
-        Ok(())
+        Ok(match before.is_moved {
+            true => Question::Spare,
+            false => Question::Ask,
+        })
     })
     .await
 }

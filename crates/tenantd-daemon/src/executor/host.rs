@@ -25,7 +25,7 @@ use tenantd_host::cgroup::Leaf;
 use tenantd_host::crash;
 use tenantd_host::launch::MountTemplates;
 use tenantd_host::netns::{self, ClosedNetns, NetnsMounts};
-use tenantd_host::network::{Generation, Network};
+use tenantd_host::network::{Generation, Network, Question};
 use tenantd_host::{fifo, hosts_folder, limits, process, want};
 
 use crate::collect::shares::Collector;
@@ -86,8 +86,7 @@ impl Host {
 
     /// Starts the provision of a tenant: makes everything that its launches need.
     pub(crate) fn provision(self: &Rc<Self>, plan: &Arc<TenantPlan>) {
-        let (host, plan) = (Rc::clone(self), Arc::clone(plan));
-        let task = self.under_way.begin();
+        let (host, plan, task) = (Rc::clone(self), Arc::clone(plan), self.under_way.begin());
         // The link is planned for this network: a reload may change it meanwhile.
         let generation = self.network.generation();
         self.spawn(async move {
@@ -109,12 +108,15 @@ impl Host {
         };
         crash::point("provision: leaf made", plan.name.as_str());
         let takeover = self.takeovers.take(&plan.name);
-        if let Err(why) = ready_datastore(&self.app, plan, takeover).await {
-            // Pipes and link may belong to a launch that still runs, so they stay.
-            self.warn(plan, self.remove_leaf(plan, leaf.as_ref()));
-            return Err(why);
-        }
-        match self.make_resources(plan, generation).await {
+        let question = match ready_datastore(&self.app, plan, takeover).await {
+            Ok(question) => question,
+            Err(why) => {
+                // Pipes and link may belong to a launch that still runs, so they stay.
+                self.warn(plan, self.remove_leaf(plan, leaf.as_ref()));
+                return Err(why);
+            }
+        };
+        match self.make_resources(plan, (generation, question)).await {
             Ok(inode) => Ok(Provisioned {
                 inode,
                 has_netns: true,
@@ -138,7 +140,7 @@ impl Host {
     async fn make_resources(
         &self,
         plan: &TenantPlan,
-        generation: Generation,
+        asked: (Generation, Question),
     ) -> Result<u64, Failure> {
         let read_ends = fifo::make(&self.app, &plan.name, plan.launch.identity.uid)?;
         crash::point("provision: pipes made", plan.name.as_str());
@@ -149,8 +151,7 @@ impl Host {
         crash::point("provision: collected", plan.name.as_str());
         // One that an earlier supervisor made would keep the link of that name.
         self.let_go(plan).await?;
-        let link = plan.link.clone();
-        let netns = self.network.provision_in(link, generation).await?;
+        let netns = self.network.provision_in(plan.link.clone(), asked).await?;
         let inode = netns.inode();
         let kept = self.netns.keep(&plan.name, &netns).await;
         drop(netns);

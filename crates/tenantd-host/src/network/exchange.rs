@@ -66,12 +66,12 @@ impl Waiting {
     /// Returns a request, unless it has to wait for another network.
     pub(super) fn unless_for_another(&mut self, request: Request) -> Option<Request> {
         match request {
-            Request::Provision(link, generation, reply) if generation > self.present => {
-                let request = Request::Provision(link, generation, reply);
+            Request::Provision(link, asked, reply) if asked.0 > self.present => {
+                let request = Request::Provision(link, asked, reply);
                 self.requests.push(request);
                 None
             }
-            Request::Provision(link, generation, reply) if generation < self.present => {
+            Request::Provision(link, asked, reply) if asked.0 < self.present => {
                 let why = "the network of the application was changed meanwhile";
                 let stage = tenantd_core::stage::Stage::Link;
                 let failure = Failure::detail(stage, link.host.name.as_str(), why);

@@ -5,15 +5,41 @@ use std::sync::Arc;
 
 use tokio::sync::oneshot;
 
-use super::{Generation, LinkTarget};
+use super::{Generation, LinkTarget, Network, ended};
 use crate::netns::{ClosedNetns, Netns};
 use tenantd_core::plan::model::LinkPlan;
 use tenantd_core::stage::Failure;
 
+/// Whether other machines are asked for a tenant's addresses before it takes them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Question {
+    /// It takes 0.3 s where there can be others.
+    Ask,
+    /// The tenant had the addresses a moment ago, on a host that has proved its end.
+    Spare,
+}
+
+impl Network {
+    /// As [`Network::provision`], with the network for which the link was planned.
+    ///
+    /// # Errors
+    /// Those of [`Network::provision`], and why the network could not be exchanged.
+    pub async fn provision_in(
+        &self,
+        link: LinkPlan,
+        asked: (Generation, Question),
+    ) -> Result<Netns, Failure> {
+        let (reply, outcome) = oneshot::channel();
+        let request = Request::Provision(Box::new(link), asked, reply);
+        self.request(request).await?;
+        outcome.await.map_err(|_| ended())?
+    }
+}
+
 pub(super) enum Request {
     Provision(
         Box<LinkPlan>,
-        Generation,
+        (Generation, Question),
         oneshot::Sender<Result<Netns, Failure>>,
     ),
     Release(

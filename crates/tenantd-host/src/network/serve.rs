@@ -9,6 +9,7 @@ use tokio::sync::{Semaphore, mpsc, oneshot, watch as latest};
 use super::exchange::{NoExchange, Waiting, Wanted, exchange, remove};
 use super::link::{Found, index_of};
 use super::provision::Provisioner;
+use super::request::Question;
 use super::watch::tables::TablesWatch;
 use super::watch::{Note, Watch};
 use super::{PROVISIONS_MAX, Request};
@@ -198,11 +199,13 @@ impl Change {
 async fn provision(
     provisioner: &Provisioner,
     room: &Semaphore,
-    link: &LinkPlan,
+    (link, question): (&LinkPlan, Question),
 ) -> Result<Netns, Failure> {
     // Before a place is taken: it waits, and others need not.
     let addresses: Vec<_> = link.addresses.iter().collect();
-    provisioner.probe(link, &addresses).await?;
+    if question == Question::Ask {
+        provisioner.probe(link, &addresses).await?;
+    }
     let _permit = room.acquire().await;
     provisioner.provision(link).await
 }
@@ -210,8 +213,8 @@ async fn provision(
 /// Carries out one request.
 async fn answer(provisioner: &Provisioner, room: &Semaphore, request: Request) -> Change {
     match request {
-        Request::Provision(link, _, reply) => {
-            let made = provision(provisioner, room, &link).await;
+        Request::Provision(link, (_, question), reply) => {
+            let made = provision(provisioner, room, (&link, question)).await;
             let whole = made.is_ok();
             // If the caller no longer waits, dropping the answer closes the namespace.
             if reply.send(made).is_ok() && whole {

@@ -1,0 +1,55 @@
+//! A tenant that was proved stopped on another host a moment ago takes its addresses without asking for them.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use rustix::fs::{XattrFlags, setxattr};
+use tenantd_api::wire::StateWord;
+use tenantd_host::owner;
+
+use crate::macvlan::{MACVLAN, Machine, manifest};
+use crate::run_tenant::record;
+use crate::support::daemon::Daemon;
+use crate::support::place::{self, example};
+
+/// Writes the record of the tenant acme as another host leaves it after a stop.
+fn left(daemon: &Daemon, ago: Duration) {
+    let mut left = serde_json::to_value(record(daemon)).unwrap();
+    assert_eq!(left["live"], false);
+    left["machine"] = "elsewhere".into();
+    left["left"] = (Timestamp::now() - ago).to_string().into();
+    let path = format!("/var/lib/tenantd/{}/acme", daemon.app);
+    let text = left.to_string();
+    setxattr(
+        &*path,
+        owner::ATTRIBUTE,
+        text.as_bytes(),
+        XattrFlags::empty(),
+    )
+    .unwrap();
+}
+
+#[test]
+fn the_addresses_of_a_tenant_are_asked_for_unless_another_host_has_just_left_it() {
+    place::host();
+    place::folder("/srv/data");
+    example("idle");
+    let machine = Machine::new();
+    let daemon = Daemon::start_settled(&manifest(MACVLAN));
+    daemon.tell(&["stop", "acme"]).expect(0);
+    // Whether it is asked is seen by who answers.
+    machine.run("ip address add 10.20.0.11/24 dev lan1");
+    let refused = |daemon: &Daemon| {
+        let said = daemon.tell(&["start", "acme"]);
+        assert!(said.out.contains("has it"), "{said:?}");
+        daemon.tell(&["stop", "acme"]).expect(0);
+    };
+    // This host has left it, or another one long ago: another machine may have taken them meanwhile.
+    refused(&daemon);
+    left(&daemon, Duration::from_secs(60));
+    refused(&daemon);
+    left(&daemon, Duration::ZERO);
+    daemon.tell(&["start", "acme"]).expect(0);
+    assert_eq!(daemon.tenant("acme").state, StateWord::Up);
+    daemon.end();
+}
