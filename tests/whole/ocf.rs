@@ -229,3 +229,33 @@ fn the_agent_takes_the_datastore_of_a_host_that_was_lost() {
     daemon.tell(&["stop", "acme"]).expect(0);
     daemon.end();
 }
+
+#[test]
+fn a_deep_monitor_waits_for_a_program_that_was_just_started_again() {
+    place::host();
+    folder("/srv/data");
+    let slow = manifest()
+        .replace("ready.tcp = 80", "ready.lived = \"500ms\"")
+        .replace("strikes = 2", "strikes = 9");
+    let daemon = Daemon::start_settled(&slow);
+    let monitor = |timeout_ms| {
+        let level = Some(("OCF_CHECK_LEVEL", "10"));
+        agent_with(&daemon.app, "monitor", timeout_ms, level)
+    };
+    assert_eq!(code(&daemon, "start"), 0);
+    assert_eq!(monitor(20_000).code, 0);
+    daemon.kill_tenant("acme");
+    daemon.until_state("acme", StateWord::Up);
+    let said = monitor(20_000);
+    assert_eq!(said.code, 0, "{said:?}");
+    assert_eq!(daemon.tenant("acme").ready, Some(true));
+    // The limit of the operation is one.
+    daemon.kill_tenant("acme");
+    daemon.until_state("acme", StateWord::Up);
+    let said = monitor(100);
+    assert!(
+        said.code == FAILED && said.err.contains("not done"),
+        "{said:?}"
+    );
+    daemon.end();
+}

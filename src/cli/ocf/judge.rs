@@ -4,7 +4,7 @@ use super::{Bad, Code, Done};
 use tenantd_api::wire::{StateWord, TenantStatus, Want};
 
 /// The exit code of `monitor`. A tenant that is being started again by the supervisor runs here: a crash is
-/// Pacemaker's only when the supervisor has given up. A deep one wants it ready.
+/// Pacemaker's only when the supervisor has given up. A deep one wants it ready, see [`is_becoming_ready`].
 pub(super) fn judge(tenant: &TenantStatus, is_deep: bool) -> Done {
     let bad = || {
         Err(Bad {
@@ -30,6 +30,12 @@ pub(super) fn judge(tenant: &TenantStatus, is_deep: bool) -> Done {
         // A state of a later version may mean that it runs.
         (StateWord::Unknown, _) => bad(),
     }
+}
+
+/// Whether the supervisor waits for its program to become ready, which it limits (`ready.within`).
+pub(super) fn is_becoming_ready(tenant: &TenantStatus) -> bool {
+    let is_wanted = tenant.want == Want::Up && tenant.offline.is_none();
+    is_wanted && tenant.state == StateWord::Up && tenant.ready != Some(true)
 }
 
 /// Says in which state a tenant is, and why.

@@ -230,7 +230,14 @@ async fn asked_to_stop(asked: &Asked) -> Result<(), ClientError> {
 
 /// Tells whether the tenant runs here.
 async fn monitor(asked: &Asked) -> Done {
-    let found = timeout(ANSWER.min(asked.limit / 2), status(asked)).await;
+    let mut found = timeout(ANSWER.min(asked.limit / 2), status(asked)).await;
+    if let Ok(Ok(Some(status))) = &found
+        && asked.is_deep
+        && judge::is_becoming_ready(status)
+    {
+        // It may have been started again a moment ago.
+        found = Ok(tried(asked).await);
+    }
     let silent = match found {
         Ok(Ok(Some(status))) => return judge::judge(&status, asked.is_deep),
         Ok(Ok(None) | Err(ClientError::UnknownTenant { .. })) => {
@@ -247,6 +254,12 @@ async fn monitor(asked: &Asked) -> Done {
         }),
         Left::Unknown(why) => Err(failed(&format!("{}: {why}; {silent}", asked.tenant))),
     }
+}
+
+/// The tenant, once it is ready, or an attempt to start it has failed.
+async fn tried(asked: &Asked) -> Result<Option<TenantStatus>, ClientError> {
+    let outcome = watch::wait(&asked.app, &[asked.tenant.clone()], Until::Tried).await?;
+    Ok(outcome.reached.into_iter().next())
 }
 
 async fn status(asked: &Asked) -> Result<Option<TenantStatus>, ClientError> {
