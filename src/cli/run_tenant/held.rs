@@ -1,11 +1,11 @@
 //! The file that one `run --tenant` of a tenant holds a lock on, so that there is no second one.
 
 use std::fs::{self, DirBuilder, File};
-use std::io::{self, Read, Write};
+use std::io;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{FlockOperation, flock};
+use rustix::fs::{FlockOperation, flock, major, minor};
 use rustix::io::Errno;
 
 use tenantd_core::layout::RUNTIME;
@@ -35,7 +35,7 @@ pub(in super::super) fn hold(
             .create(&folder)?;
         let mut options = File::options();
         let options = options.read(true).write(true).create(true).truncate(false);
-        let mut file = match options.mode(0o600).open(&path) {
+        let file = match options.mode(0o600).open(&path) {
             Ok(file) => file,
             // The one before has just removed the folder.
             Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
@@ -43,11 +43,11 @@ pub(in super::super) fn hold(
         };
         match flock(&file, FlockOperation::NonBlockingLockExclusive) {
             Ok(()) => {}
-            Err(Errno::WOULDBLOCK) => {
-                let mut pid = String::new();
-                file.read_to_string(&mut pid)?;
-                return Ok(Err(format!("process {pid}")));
-            }
+            Err(Errno::WOULDBLOCK) => match holder(&file)? {
+                Some(pid) => return Ok(Err(format!("process {pid}"))),
+                // It has just ended.
+                None => continue,
+            },
             Err(errno) => return Err(errno.into()),
         }
         // The one before may have removed this file.
@@ -55,10 +55,22 @@ pub(in super::super) fn hold(
         if named.ok() != Some(file.metadata()?.ino()) {
             continue;
         }
-        file.set_len(0)?;
-        write!(file, "{}", std::process::id())?;
         return Ok(Ok(Held { path, _file: file }));
     }
+}
+
+/// Which process has the lock, as the kernel says, see proc_locks(5). What a file says would be that of a process
+/// before, until the next one has written to it.
+fn holder(file: &File) -> io::Result<Option<u32>> {
+    let (dev, ino) = (file.metadata()?.dev(), file.metadata()?.ino());
+    let object = format!("{:02x}:{:02x}:{ino}", major(dev), minor(dev));
+    let locks = fs::read_to_string("/proc/locks")?;
+    let mut lines = locks
+        .lines()
+        .map(|line| line.split_whitespace().collect::<Vec<_>>());
+    // Those that wait for it have an arrow in place of the kind.
+    let of = lines.find(|words| words.get(1) == Some(&"FLOCK") && words.get(5) == Some(&&*object));
+    Ok(of.and_then(|words| words.get(4)?.parse().ok()))
 }
 
 impl Drop for Held {
@@ -68,5 +80,22 @@ impl Drop for Held {
         for folder in self.path.ancestors().skip(1).take(2) {
             drop(fs::remove_dir(folder));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_holder_is_the_one_of_now() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        // What an earlier one has left.
+        fs::write(file.path(), "1").unwrap();
+        let other = File::open(file.path()).unwrap();
+        assert_eq!(holder(&other).unwrap(), None);
+        let held = File::open(file.path()).unwrap();
+        flock(&held, FlockOperation::NonBlockingLockExclusive).unwrap();
+        assert_eq!(holder(&other).unwrap(), Some(std::process::id()));
     }
 }
