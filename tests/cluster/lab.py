@@ -257,6 +257,11 @@ class Lab:
         hosts = list(reversed(self.hosts.values()))
         return next((h for h in hosts if h.dead_at is None and not getattr(h, "cut", False)), hosts[0])
 
+    @staticmethod
+    def now():
+        """As Host.dead_at."""
+        return now()
+
     def crm(self, *words, **more):
         return self.any().sh(*words, **more)
 

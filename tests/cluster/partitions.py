@@ -47,7 +47,10 @@ def rest(lab):
     while calm is None or time.monotonic() - calm < 1:
         if time.monotonic() > end:
             raise SystemExit(f"the cluster is not at rest after {LIMIT} s:\n{lab.crm('crm_mon', '-1', '-r', check=False)}")
-        dead = [name for name, host in lab.hosts.items() if host.dead_at is not None]
+        # The agent must have seen that the host is dead, unless Pacemaker has ended it: else it waits for its limit of 60 s.
+        seen = lambda name: not os.path.exists(f"{lab.fence.dir}/{name}.wanted")
+        dead = [name for name, host in lab.hosts.items()
+                if host.dead_at is not None and (seen(name) or lab.now() - host.dead_at > 5 * 10**9)]
         for name in dead:
             lab.hosts[name].is_booting = True
             lab.fence.reset(name)
