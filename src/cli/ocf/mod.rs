@@ -258,7 +258,8 @@ async fn monitor(asked: &Asked) -> Done {
 
 /// The tenant, once it is ready, or an attempt to start it has failed.
 async fn tried(asked: &Asked) -> Result<Option<TenantStatus>, ClientError> {
-    let outcome = watch::wait(&asked.app, &[asked.tenant.clone()], Until::Tried).await?;
+    let tenants = std::slice::from_ref(&asked.tenant);
+    let outcome = watch::wait(&asked.app, tenants, Until::Tried).await?;
     Ok(outcome.reached.into_iter().next())
 }
 
