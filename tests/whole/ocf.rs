@@ -211,6 +211,18 @@ fn the_agent_takes_the_datastore_of_a_host_that_was_lost() {
         assert_eq!(record(&daemon).host, "elsewhere");
         assert_eq!(code(&daemon, "stop"), 0);
     }
+    // What an operator was refused allows nothing to the engine.
+    lost();
+    let said = daemon.tell(&["start", "acme", "--takeover"]);
+    assert!(
+        said.code == 1 && said.out.contains("Pacemaker decides"),
+        "{said:?}"
+    );
+    let without = Some(("OCF_RESKEY_unsafe", "1"));
+    let said = agent_with(&daemon.app, "start", 20_000, without);
+    assert_eq!(said.code, FAILED, "{said:?}");
+    assert_eq!(record(&daemon).host, "elsewhere");
+    assert_eq!(code(&daemon, "stop"), 0);
     lost();
     assert_eq!(code(&daemon, "start"), 0);
     let now = record(&daemon);

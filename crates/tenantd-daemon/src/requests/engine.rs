@@ -31,6 +31,8 @@ pub(super) fn sort(
         let Some(why) = refusal(name, asked, tenants) else {
             return true;
         };
+        // A permission that was given for this request is not for the next one, which may be of another program.
+        tenants.executor.host().takeovers.take(name);
         refused.insert(name.clone(), why);
         !asked.is_all
     });
