@@ -57,7 +57,9 @@ const SELECTING: &str = "\
 pub(crate) fn pages(date: &str) -> Vec<(String, String)> {
     let mut cli = Cli::command().disable_help_subcommand(true);
     cli.build();
-    let verbs: Vec<Command> = cli.get_subcommands().cloned().collect();
+    // What is hidden is typed by no operator.
+    let shown = cli.get_subcommands().filter(|verb| !verb.is_hide_set());
+    let verbs: Vec<Command> = shown.cloned().collect();
     let mut pages = vec![("tenantd.8".to_owned(), whole(&cli, &verbs, date))];
     for verb in &verbs {
         let name = format!("tenantd-{}.8", verb.get_name());

@@ -76,7 +76,7 @@ fn a_command_in_the_tenant_asks() {
         Some((0, 0, 2))
     );
     // More than will fail here.
-    let more = manifest("always", &alive.replace("= 2", "= 100000"));
+    let more = manifest("always", &alive.replace("= 2", "= 1000"));
     assert_failing_is_shown(&daemon, &more, &format!("{store}/hangs"));
     daemon.end();
 }
@@ -89,7 +89,7 @@ fn assert_failing_is_shown(daemon: &Daemon, more: &str, hangs: &str) {
         daemon
             .tenant("acme")
             .probe
-            .is_some_and(|it| it.most == 100_000 && it.passed > 0)
+            .is_some_and(|it| it.most == 1000 && it.passed > 0)
     });
     std::fs::write(hangs, "").unwrap();
     let fails =
@@ -97,9 +97,9 @@ fn assert_failing_is_shown(daemon: &Daemon, more: &str, hangs: &str) {
     let acme = daemon.until_tenant("acme", fails(2));
     assert_eq!((acme.restarts, is_ready(&acme)), (1, true));
     let said = daemon.tell(&["status"]).expect(0);
-    let probe = "  PROBE no answer from the command /srv/ask: ";
+    let probe = "  PROBE no answer from /srv/ask: ";
     assert!(
-        said.contains(probe) && said.contains(" of 100000 in a row, the last time: "),
+        said.contains(probe) && said.contains(" of 1000 in a row, the last time: "),
         "{said}"
     );
     let labels = format!("{{app=\"{}\",tenant=\"acme\"}}", daemon.app);

@@ -19,7 +19,7 @@ fn manifest() -> String {
     format!(
         "[app]\nname = \"APP\"\nuser = \"root\"\ncommand = [\"{}\"]\ndatastore.path = \"/srv/data\"\n\
          ready.tcp = 80\nrestart = {{ strikes = 2, delay = \"10ms\" }}\n[tenants]\n\
-         acme = {{ ip = \"10.77.0.11\", engine = \"pacemaker\" }}\nbolt = {{ ip = \"10.77.0.12\" }}\n",
+         acme = {{ ip = \"10.77.0.11\", engine = \"pacemaker\", storage = \"shared\" }}\nbolt = {{ ip = \"10.77.0.12\" }}\n",
         example("idle")
     )
 }

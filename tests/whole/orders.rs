@@ -166,9 +166,9 @@ fn a_process_is_judged_again_with_each_request() {
         &run(&mut python(&text)).expect(0),
         "sent on the connection of process",
     );
-    // The process that connected has ended, and its number is free for another.
+    // The process that connected, and was accepted, has ended, and its number is free for another.
     let text = format!(
-        "r, w = os.pipe()\n{connect}if os.fork() == 0:\n  os.close(w); os.read(r, 1)\n  \
+        "r, w = os.pipe()\n{connect}ask(s, 'Manifest')\nif os.fork() == 0:\n  os.close(w); os.read(r, 1)\n  \
          print(ask(s, 'Manifest'), flush=True)\n"
     );
     let said = run(&mut python(&text)).expect(0);

@@ -55,6 +55,15 @@ pub struct Record {
     left: Option<Timestamp>,
 }
 
+impl Record {
+    /// Whether [`assign`] wrote it: the host that it names has not taken the datastore yet, or the datastore is a stub
+    /// here.
+    #[must_use]
+    pub fn is_assigned(&self) -> bool {
+        self.boot.is_empty()
+    }
+}
+
 /// How long after a stop on one host a start on another one is a move of the tenant. The clocks of the hosts may
 /// differ by so much.
 const MOVE: SignedDuration = SignedDuration::from_secs(10);

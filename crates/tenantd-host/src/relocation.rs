@@ -61,12 +61,14 @@ fn opened(folder: &Path) -> Result<OwnedFd, MoveError> {
     datastore::open(folder).map_err(file(folder))
 }
 
-/// Whether a folder is a stub: empty, with the record of another host.
+/// Whether a folder is a stub: empty, with the record of another host that a move has written. The datastore of a lost
+/// host may be empty as well.
 fn is_stub(folder: &Path) -> Result<bool, MoveError> {
     let open = opened(folder)?;
     let record = owner::read(open.as_fd(), folder)?;
     let here = owner::this_host(folder)?;
-    let elsewhere = record.is_some_and(|it| it.live && it.machine != here.machine);
+    let elsewhere =
+        record.is_some_and(|it| it.live && it.is_assigned() && it.machine != here.machine);
     Ok(elsewhere && is_empty(folder)?)
 }
 

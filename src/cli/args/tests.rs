@@ -97,7 +97,8 @@ fn each_help_has_examples_of_its_own_command() {
     cli.build();
     for command in cli.get_subcommands_mut() {
         let name = command.get_name().to_owned();
-        if name == "help" {
+        // What is hidden is typed by no operator.
+        if name == "help" || command.is_hide_set() {
             continue;
         }
         let help = command.render_long_help().to_string();

@@ -83,7 +83,7 @@ fn clusters_are_compared_with_the_plan() {
         ("after-crm", &told),
         ("after-pcs", &told),
         ("wrong", &told),
-        ("empty", &Hosts::default()),
+        ("empty", &hosts(&["h1=bolt"], &[])),
     ] {
         let text = fs::read_to_string(folder.join(format!("{file}.cib"))).unwrap();
         let found = cib::read(&text).unwrap();

@@ -31,6 +31,18 @@ fn forged(network: NetworkPlan) -> (usize, usize, bool) {
             .unwrap()
             .to_owned();
         let mac = link.tenant.mac.to_string();
+        // It claims the client's MAC address, while the client says nothing.
+        send(
+            &netns,
+            &["ipv4", CLIENT_MAC, &bridge, "10.77.0.2", HOST],
+            true,
+        );
+        let learnt = ip_bridge("fdb show br br0");
+        let taken = learnt
+            .lines()
+            .any(|line| line.contains(CLIENT_MAC) && line.contains("vt-2"));
+        // The client is at its place again.
+        ask_host(&lan);
         for words in [
             ["ipv4", &mac, CLIENT_MAC, "10.77.0.9", CLIENT],
             ["ipv4", "02:00:00:00:00:99", CLIENT_MAC, "10.77.0.2", CLIENT],
@@ -41,19 +53,10 @@ fn forged(network: NetworkPlan) -> (usize, usize, bool) {
             ["claim", &mac, &bridge, "fd00:77::1", HOST6],
             ["ipv6", &mac, CLIENT_MAC, "fd00:77::9", CLIENT6],
             ["vlan", &mac, CLIENT_MAC, "10.77.0.2", CLIENT],
-            // It claims the client's MAC address.
-            ["ipv4", CLIENT_MAC, &bridge, "10.77.0.2", HOST],
         ] {
             send(&netns, &words, true);
         }
-        let learnt = ip_bridge("fdb show br br0");
-        let taken = learnt
-            .lines()
-            .any(|line| line.contains(CLIENT_MAC) && line.contains("vt-2"));
         let own = inside(&netns, || UdpSocket::bind("0.0.0.0:0").unwrap());
-        // The client is at its place again.
-        let host = std::net::TcpListener::bind((HOST, 84)).unwrap();
-        inside(&lan.client, || std::net::TcpStream::connect((HOST, 84))).unwrap();
         own.send_to(b"last", (CLIENT, 5000)).unwrap();
         let mut arrived = 0;
         loop {
@@ -67,7 +70,7 @@ fn forged(network: NetworkPlan) -> (usize, usize, bool) {
         let entries = ["neigh show 10.77.0.1", "neigh show fd00:77::1"];
         let all = entries.map(|entry| [inside(&lan.client, || ip(entry)), ip(entry)]);
         let believed = all.iter().flatten().filter(|it| it.contains(&mac)).count();
-        drop((receiver, beyond, own, host));
+        drop((receiver, beyond, own));
         end(network, vec![(link, netns)]).await;
         (arrived, believed, taken)
     })
@@ -83,6 +86,13 @@ fn believes_next_claim(lan: &Lan) {
     };
     inside(&lan.client, || know("eth0"));
     know("br0");
+}
+
+/// The client says something to the host.
+fn ask_host(lan: &Lan) {
+    let host = std::net::TcpListener::bind((HOST, 84)).unwrap();
+    inside(&lan.client, || std::net::TcpStream::connect((HOST, 84))).unwrap();
+    drop(host);
 }
 
 fn ip_bridge(words: &str) -> String {
