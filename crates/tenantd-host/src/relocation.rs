@@ -11,6 +11,7 @@
 //!
 //! It decides nothing about tenants, and never removes a datastore with data.
 
+mod links;
 mod mark;
 
 use std::ffi::{CString, OsString};
@@ -28,7 +29,7 @@ use self::mark::{ATTRIBUTE, SIZE_MAX, file, refused};
 pub use self::mark::{Mark, MoveError, mark, mark_of, unmark};
 use crate::datastore::{self, remove};
 use crate::owner::{self, Host};
-use crate::{crash, lock};
+use crate::{crash, lock, quota};
 use tenantd_core::name::{AppName, TenantName};
 use tenantd_core::plan::model::DatastorePlan;
 use tenantd_core::stage::{Failure, Stage};
@@ -113,7 +114,8 @@ pub fn check_free(plan: &DatastorePlan, from: &Host, label: &str) -> Result<(), 
     }
 }
 
-/// Makes, at the target, the folder that the copy grows in. Returns whether it is a new one.
+/// Makes, at the target, the folder that the copy grows in. Returns whether it is a new one. In one of an earlier move no file
+/// has several names afterwards.
 ///
 /// # Errors
 /// Those of [`check_free`], and of the system calls.
@@ -121,21 +123,29 @@ pub fn stage(plan: &DatastorePlan, now: &Mark) -> Result<bool, MoveError> {
     check_free(plan, &now.other, &now.label)?;
     let staging = staging(&plan.source);
     let is_new = mark_of(&staging)?.is_none();
-    if is_new {
-        let made = |path: &Path| {
-            let made = DirBuilder::new().recursive(true).mode(0o700).create(path);
-            made.map_err(|source| MoveError::File {
-                path: path.to_owned(),
-                source,
-            })
-        };
-        if let Some(parent) = plan.source.parent() {
-            made(parent)?;
-        }
-        made(&staging)?;
+    match is_new {
+        true => make(&staging)?,
+        false => links::separate(opened(&staging)?.as_fd()).map_err(file(&staging))?,
     }
     mark(&staging, now)?;
     Ok(is_new)
+}
+
+/// Makes the folder that a copy grows in, which can have a quota later.
+fn make(staging: &Path) -> Result<(), MoveError> {
+    let parent = staging.parent().unwrap_or(Path::new("/"));
+    let made = DirBuilder::new().recursive(true).mode(0o700).create(parent);
+    made.map_err(|source| MoveError::File {
+        path: parent.to_owned(),
+        source,
+    })?;
+    // An empty one without a mark is of a move that was killed here.
+    match rustix::fs::rmdir(staging) {
+        Ok(()) | Err(Errno::NOENT) => {}
+        Err(errno) => return Err(file(staging)(errno)),
+    }
+    let name = staging.file_name().unwrap_or_default();
+    quota::make_folder(opened(parent)?.as_fd(), name).map_err(file(staging))
 }
 
 /// Notes, at the target, that the copy is complete, after it is on disk.

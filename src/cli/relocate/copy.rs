@@ -5,6 +5,10 @@
 //! one that is written by mmap(2), whose time changes with the first write to a clean page only. So the last round, with
 //! the tenant stopped, compares the content of each file whose status changed since the first round began. That time
 //! (`st_ctime`) no program can set. Pages are clean when a first round begins, see [`flush`].
+//!
+//! Files are written in place, and rsync does not separate files that are one in the copy and no longer one in the
+//! datastore: the last that is written would replace the others. So files with several names are copied as several files
+//! while the tenant runs, and become one in the last round.
 
 use std::fs;
 use std::io::Write;
@@ -15,6 +19,7 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Context, bail};
 
+use super::super::plain::plain;
 use super::peer::Peer;
 use tenantd_host::relocation;
 
@@ -81,6 +86,9 @@ pub(super) fn round(
 ) -> anyhow::Result<Sent> {
     let mut command = rsync(peer);
     command.args(["--delete", "--inplace"]);
+    if !is_running {
+        command.arg("--hard-links");
+    }
     execute(peer, &mut command, (source, to), None, is_running)
 }
 
@@ -102,6 +110,7 @@ pub(super) fn compare(
     let mut command = rsync(peer);
     command.args([
         "--checksum",
+        "--hard-links",
         "--inplace",
         "--files-from=-",
         "--from0",
@@ -113,7 +122,7 @@ pub(super) fn compare(
 fn rsync(peer: &Peer<'_>) -> Command {
     let mut command = Command::new("rsync");
     command
-        .args(["-aHAXS", "--numeric-ids", "--no-human-readable", "--stats"])
+        .args(["-aAXS", "--numeric-ids", "--no-human-readable", "--stats"])
         .arg(format!("--filter={}", relocation::KEPT))
         .args(["-e", peer.rsh])
         .env("LC_ALL", "C");
@@ -153,7 +162,8 @@ fn execute(
         let why = String::from_utf8_lossy(&said.stderr);
         let why: Vec<&str> = why.trim().lines().rev().take(3).collect();
         let why: Vec<&str> = why.into_iter().rev().collect();
-        bail!("rsync ended with code {code}: {}", why.join("; "));
+        let why = plain(&why.join("; "), usize::MAX);
+        bail!("rsync ended with code {code}: {why}");
     }
     Ok(stats(&String::from_utf8_lossy(&said.stdout)))
 }
