@@ -263,13 +263,26 @@ fn is_same(found: DiskLimits, wanted: DiskLimits) -> bool {
 /// # Errors
 /// A [`Failure`] of stage limits that says what mends it.
 pub fn can_limit(plan: &TenantPlan) -> Result<(), Failure> {
+    can_limit_below(plan, plan.datastore.source.as_path())
+}
+
+/// The same for a new datastore, which replaces the one that may be there.
+///
+/// # Errors
+/// See [`can_limit`].
+pub fn can_limit_new(plan: &TenantPlan) -> Result<(), Failure> {
+    let source = plan.datastore.source.as_path();
+    can_limit_below(plan, source.parent().unwrap_or(source))
+}
+
+fn can_limit_below(plan: &TenantPlan, nearest: &Path) -> Result<(), Failure> {
     let limits = plan.launch.group.of_disk();
     if limits.is_empty() {
         return Ok(());
     }
     let source = plan.datastore.source.as_path();
     let failed = failed(source, limits);
-    for folder in source.ancestors() {
+    for folder in nearest.ancestors() {
         match datastore::open(folder) {
             Ok(root) => {
                 let root = open_again(&root).map_err(&failed)?;

@@ -15,6 +15,7 @@ use tenantd_core::name::TenantName;
 use tenantd_core::plan::data;
 use tenantd_core::plan::model::{Plan, TenantPlan};
 use tenantd_host::owner::{self, Host};
+use tenantd_host::quota;
 use tenantd_host::relocation::{self, Mark};
 
 /// An offer is much smaller.
@@ -141,6 +142,12 @@ impl Received {
                 );
             }
         }
+        // A launch would refuse it, after the hand-over.
+        let can_limit = match self.is_shared() {
+            true => quota::can_limit(&self.tenant),
+            false => quota::can_limit_new(&self.tenant),
+        };
+        can_limit.map_err(said)?;
         if self.is_shared() {
             return match tenantd_host::datastore::open(&datastore.source) {
                 Ok(_) => Ok(()),
