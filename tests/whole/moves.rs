@@ -1,6 +1,8 @@
 //! A tenant goes to another host: two hosts are namespaces on this machine, and a program in the tenant counts in its
 //! data, and beside it what it has counted. No count may be lost or be there twice.
 
+mod attacked;
+
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};

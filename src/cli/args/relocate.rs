@@ -26,7 +26,8 @@ tenant is started here again, if it ran. From then on only the other host may st
 refuses to. The datastore here is kept as NAME.moved-TIME, and an empty folder with the record takes
 its place.
 
-If `move` is killed, type the same command again: it continues, before the hand-over as after it.
+SIGINT, SIGTERM and SIGHUP interrupt it: that is such a failure. A second one kills `move`. If it is
+killed, type the same command again: it continues, before the hand-over as after it.
 Before the hand-over, `tenantd start NAME` starts it here again, and --undo also removes the copy.
 
 The other host is reached with ssh, as root, or with --rsh or TENANTD_RSH: a command to which the name

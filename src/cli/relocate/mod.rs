@@ -3,9 +3,11 @@
 //! [`tenantd_host::relocation`].
 
 mod copy;
+mod earlier;
 mod peer;
 mod receive;
 mod rounds;
+mod signals;
 mod source;
 mod states;
 

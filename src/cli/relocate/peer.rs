@@ -10,6 +10,18 @@ use super::super::plain::plain;
 use super::{Offer, Reply};
 use tenantd_core::name::{AppName, TenantName};
 
+/// What ssh(1) gets if no command is given: without it, a host that is gone while the tenant is stopped is waited for
+/// for hours.
+const SSH: &str = "ssh -o ConnectTimeout=30 -o ServerAliveInterval=15";
+
+/// The command that reaches a host.
+pub(super) fn rsh(given: &str) -> &str {
+    match given {
+        "ssh" => SSH,
+        given => given,
+    }
+}
+
 /// How the target is reached.
 pub(super) struct Peer<'a> {
     /// Such as `ssh`.

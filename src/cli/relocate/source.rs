@@ -9,9 +9,12 @@ use anyhow::{Context, bail};
 use jiff::Timestamp;
 
 use super::super::args::{Move, Step};
+use super::super::plain::plain;
 use super::super::{End, run_tenant};
 use super::copy::{self, Survey};
-use super::peer::Peer;
+use super::earlier::{elsewhere, since};
+use super::peer::{self, Peer};
+use super::signals::Signals;
 use super::{Offer, Reply, known, rounds, states};
 use tenantd_api::client::app::Selector;
 use tenantd_core::manifest::edit::keys;
@@ -53,7 +56,7 @@ pub(in super::super) fn relocate(selector: &Selector, what: &Move) -> anyhow::Re
         app: &plan.app,
         tenant: &tenant,
         peer: Peer {
-            rsh: &what.rsh,
+            rsh: peer::rsh(&what.rsh),
             host: &what.host,
             app: &plan.app,
             tenant: &what.tenant,
@@ -70,6 +73,7 @@ pub(in super::super) fn relocate(selector: &Selector, what: &Move) -> anyhow::Re
             was_up: true,
             since: 0,
         },
+        signals: Signals::catch().context("cannot catch signals")?,
     };
     match record.filter(|record| record.live && record.machine != here.machine) {
         Some(record) if what.undo || what.dry_run => {
@@ -115,6 +119,7 @@ struct Source<'a> {
     tenant: &'a TenantPlan,
     peer: Peer<'a>,
     offer: Offer,
+    signals: Signals,
 }
 
 impl Source<'_> {
@@ -150,20 +155,21 @@ impl Source<'_> {
         }
         if !self.is_shared() {
             let reply = self.peer.ask(Step::Stage, &self.offer)?;
-            // What was copied before may be as old as that move.
-            if let Some(earlier) = earlier.filter(|_| !reply.is_new) {
-                self.offer.since = self.offer.since.min(earlier.since);
-            } else if !reply.is_new {
-                self.offer.since = 0;
-            }
+            self.offer.since = since(self.offer.since, &reply, earlier);
         }
         let to = reply.here.clone();
+        if let Some(other) = elsewhere(&to, earlier).filter(|_| !self.is_shared()) {
+            self.say(&format!(
+                "the copy of a move to {other} that was not finished stays there: `tenantd move {name} {other} --undo` removes it"
+            ))?;
+        }
         relocation::mark(source, &self.note(&to))?;
         let point = name.as_str();
         crash::point("move: noted", point);
         if !self.is_shared() && status.pid.is_some() {
             rounds::all(&self.peer, source, &reply.staging)?;
         }
+        self.signals.check()?;
         crash::point("move: copied while up", point);
         let generation = self.hand_over(&reply);
         let generation = generation.map_err(|error| self.again(error))?;
@@ -192,6 +198,7 @@ impl Source<'_> {
         // Until the hand-over nothing else starts it here.
         let claim = Claim::hold(store.as_fd(), source, &label).map_err(said)?;
         let done = self.last(reply).and_then(|generation| {
+            self.signals.check()?;
             relocation::hand_over(datastore, (&reply.here, &label, generation))?;
             Ok(generation)
         });
@@ -210,8 +217,10 @@ impl Source<'_> {
         self.offer.generation = record.map_or(1, |record| record.generation + 1);
         if !self.is_shared() {
             let begun = Instant::now();
+            self.signals.check()?;
             let mut sent = copy::round(&self.peer, source, &reply.staging, false)?;
             let Survey { changed, .. } = copy::survey(source, self.offer.since)?;
+            self.signals.check()?;
             let more = copy::compare(&self.peer, source, &reply.staging, &changed)?;
             sent.files += more.files;
             sent.bytes += more.bytes;
@@ -272,7 +281,8 @@ impl Source<'_> {
         let kept = kept.map_or(String::new(), |kept| {
             format!("; its data until now stays in {}", kept.display())
         });
-        self.say(&format!("moved to {}: {}{kept}", peer.host, reply.state))?;
+        let state = plain(&reply.state, usize::MAX);
+        self.say(&format!("moved to {}: {state}{kept}", peer.host))?;
         Ok(End::Done)
     }
 
@@ -292,7 +302,14 @@ impl Source<'_> {
     fn undo(&self, noted: Option<&Mark>) -> anyhow::Result<End> {
         let source = &self.tenant.datastore.source;
         if !self.is_shared() {
-            self.peer.ask(Step::Abandon, &self.offer)?;
+            let here = self.peer.ask(Step::Abandon, &self.offer)?.here;
+            if let Some(other) = elsewhere(&here, noted) {
+                let (name, host) = (&self.tenant.name, self.peer.host);
+                self.say(&format!(
+                    "no copy is on {host}; the move to {other} is not undone: `tenantd move {name} {other} --undo`"
+                ))?;
+                return Ok(End::Done);
+            }
         }
         relocation::unmark(source)?;
         let state = match noted.is_some_and(|noted| noted.was_up) {
@@ -312,7 +329,7 @@ impl Source<'_> {
                 "rsync over `{}` copies {} MB from {source} to {}",
                 self.peer.rsh,
                 self.offer.bytes / 1_000_000,
-                reply.place.display()
+                plain(&reply.place.to_string_lossy(), usize::MAX)
             ),
         };
         let up = match self.offer.was_up {
