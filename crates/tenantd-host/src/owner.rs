@@ -50,9 +50,19 @@ pub struct Record {
     pub generation: u64,
     /// Whether the host uses it: false after a stop.
     pub live: bool,
-    /// When the host had proved that it uses it no longer.
+    /// When the host had proved that it uses it no longer; in a record of [`assign`], when the host before had.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    left: Option<Timestamp>,
+    pub left: Option<Timestamp>,
+}
+
+impl Record {
+    /// When another host than that of `now` has proved that it uses the datastore no longer.
+    fn left_elsewhere(&self, now: &Self) -> Option<Timestamp> {
+        // A host that uses it itself has a record without a time, so one with a time is that of a hand-over to it.
+        let is_handed_over = self.live && self.machine == now.machine;
+        let is_stopped = !self.live && self.machine != now.machine;
+        self.left.filter(|_| is_handed_over || is_stopped)
+    }
 }
 
 impl Record {
@@ -135,7 +145,8 @@ pub fn this_host(path: &Path) -> Result<Host, Failure> {
 }
 
 /// Writes that a host has a datastore, in this generation: the hand-over of a move, or its end. Only that host may
-/// start the tenant then. The claim must be held.
+/// start the tenant then. The claim must be held. `left` is when the host before has proved that it uses it no longer,
+/// if that is known.
 ///
 /// # Errors
 /// A [`Failure`] of stage owner, also if the filesystem keeps no records.
@@ -144,7 +155,7 @@ pub fn assign(
     path: &Path,
     label: &str,
     to: &Host,
-    generation: u64,
+    (generation, left): (u64, Option<Timestamp>),
 ) -> Result<(), Failure> {
     let record = Record {
         version: VERSION,
@@ -156,7 +167,7 @@ pub fn assign(
         since: Timestamp::now(),
         generation,
         live: true,
-        left: None,
+        left,
     };
     write(datastore, path, &record)?;
     match read(datastore, path)? {
@@ -217,9 +228,8 @@ pub fn take(
         left: None,
     };
     write(datastore, path, &record)?;
+    let left = before.as_ref().and_then(|it| it.left_elsewhere(&record));
     let other = before.filter(|before| before.machine != record.machine);
-    let stopped = other.as_ref().filter(|other| !other.live);
-    let left = stopped.and_then(|other| other.left);
     Ok(Before {
         is_moved: left.is_some_and(|left| now.duration_since(left).abs() <= MOVE),
         other: other.filter(|other| other.live),

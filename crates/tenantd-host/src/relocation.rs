@@ -186,16 +186,17 @@ pub fn take(
         }
     }
     let sealed = mark_of(&staging)?.filter(|it| it.other.machine == from.machine);
-    if sealed.and_then(|it| it.sealed) != Some(generation) {
+    let Some(sealed) = sealed.filter(|it| it.sealed == Some(generation)) else {
         let why = format!("no complete copy of {label} in generation {generation} is there");
         return Err(refused(&staging, why));
-    }
+    };
     owner::assign(
         opened(&staging)?.as_fd(),
         &staging,
         label,
         &here,
-        generation,
+        // The next start on the other host would have made this another generation.
+        (generation, sealed.left),
     )?;
     crash::point("move: record taken", name);
     let flags = match datastore::open(place) {
@@ -250,7 +251,11 @@ pub fn hand_over(
     (to, label, generation): (&Host, &str, u64),
 ) -> Result<(), MoveError> {
     let source = plan.source.as_path();
-    owner::assign(opened(source)?.as_fd(), source, label, to, generation)?;
+    let store = opened(source)?;
+    // On shared storage, the target takes this record.
+    let left = owner::read(store.as_fd(), source)?.filter(|it| !it.live);
+    let now = (generation, left.and_then(|it| it.left));
+    owner::assign(store.as_fd(), source, label, to, now)?;
     sync(source)
 }
 
@@ -291,7 +296,7 @@ pub fn retire(
             &other,
             label,
             &to,
-            record.generation,
+            (record.generation, record.left),
         )?;
         renameat_with(CWD, &other, CWD, source, RenameFlags::EXCHANGE).map_err(file(source))?;
         crash::point("move: stub in place", name);

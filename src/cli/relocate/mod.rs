@@ -14,6 +14,7 @@ mod states;
 use std::path::PathBuf;
 
 use anyhow::Context;
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -43,6 +44,9 @@ struct Offer {
     bytes: u64,
     /// The generation of the owner record that the target takes.
     generation: u64,
+    /// When the source has proved that it uses the datastore no longer, once it has.
+    #[serde(default)]
+    left: Option<Timestamp>,
     was_up: bool,
     since: u64,
 }

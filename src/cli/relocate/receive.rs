@@ -90,6 +90,7 @@ impl Received {
             other: self.offer.from.clone(),
             label: self.label.clone(),
             sealed,
+            left: self.offer.left.filter(|_| sealed.is_some()),
             since: self.offer.since,
             was_up: self.offer.was_up,
         }

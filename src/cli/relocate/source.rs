@@ -70,6 +70,7 @@ pub(in super::super) fn relocate(selector: &Selector, what: &Move) -> anyhow::Re
             entry: keys(&text, &what.tenant)?,
             bytes: 0,
             generation: record.as_ref().map_or(1, |record| record.generation + 1),
+            left: None,
             was_up: true,
             since: 0,
         },
@@ -182,6 +183,7 @@ impl Source<'_> {
             other: to.clone(),
             label: self.label(),
             sealed: None,
+            left: None,
             since: self.offer.since,
             was_up: self.offer.was_up,
         }
@@ -214,7 +216,8 @@ impl Source<'_> {
         let (name, source) = (&self.tenant.name, &self.tenant.datastore.source);
         let store = datastore::open(source).with_context(|| source.display().to_string())?;
         let record = owner::read(store.as_fd(), source).map_err(said)?;
-        self.offer.generation = record.map_or(1, |record| record.generation + 1);
+        self.offer.generation = record.as_ref().map_or(1, |record| record.generation + 1);
+        self.offer.left = record.filter(|it| !it.live).and_then(|it| it.left);
         if !self.is_shared() {
             let begun = Instant::now();
             self.signals.check()?;

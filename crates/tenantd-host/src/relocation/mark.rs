@@ -3,6 +3,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use jiff::Timestamp;
 use rustix::fs::{XattrFlags, lgetxattr, removexattr, setxattr};
 use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
@@ -26,6 +27,9 @@ pub struct Mark {
     pub label: String,
     /// The generation of the owner record that the target takes, once the copy is complete.
     pub sealed: Option<u64>,
+    /// When the source had proved, before the copy was complete, that it uses the datastore no longer.
+    #[serde(default)]
+    pub left: Option<Timestamp>,
     /// When the first round began, in seconds since 1970.
     pub since: u64,
     /// Whether the tenant was wanted up then.

@@ -1,11 +1,13 @@
 //! A tenant that was proved stopped on another host a moment ago takes its addresses without asking for them.
 
+use std::os::fd::AsFd;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use jiff::Timestamp;
 use rustix::fs::{XattrFlags, setxattr};
 use tenantd_api::wire::StateWord;
-use tenantd_host::owner;
+use tenantd_host::{datastore, owner};
 
 use crate::macvlan::{MACVLAN, Machine, manifest};
 use crate::run_tenant::record;
@@ -27,6 +29,19 @@ fn left(daemon: &Daemon, ago: Duration) {
         XattrFlags::empty(),
     )
     .unwrap();
+}
+
+/// Writes the record of the tenant acme as the end of a move to this host does.
+fn handed_over(daemon: &Daemon, ago: Option<Duration>) {
+    let path = PathBuf::from(format!("/var/lib/tenantd/{}/acme", daemon.app));
+    let here = owner::this_host(&path).unwrap();
+    let now = (
+        record(daemon).generation + 1,
+        ago.map(|ago| Timestamp::now() - ago),
+    );
+    let label = format!("{}/acme", daemon.app);
+    let folder = datastore::open(&path).unwrap();
+    owner::assign(folder.as_fd(), &path, &label, &here, now).unwrap();
 }
 
 #[test]
@@ -51,5 +66,17 @@ fn the_addresses_of_a_tenant_are_asked_for_unless_another_host_has_just_left_it(
     left(&daemon, Duration::ZERO);
     daemon.tell(&["start", "acme"]).expect(0);
     assert_eq!(daemon.tenant("acme").state, StateWord::Up);
+    daemon.tell(&["stop", "acme"]).expect(0);
+    // A `move` has handed it over to this host, as after another one's stop, or after a stop long ago.
+    handed_over(&daemon, Some(Duration::from_secs(60)));
+    refused(&daemon);
+    handed_over(&daemon, None);
+    refused(&daemon);
+    handed_over(&daemon, Some(Duration::ZERO));
+    daemon.tell(&["start", "acme"]).expect(0);
+    assert_eq!(daemon.tenant("acme").state, StateWord::Up);
+    // It is asked at the next start, which follows a stop on this host.
+    daemon.tell(&["stop", "acme"]).expect(0);
+    refused(&daemon);
     daemon.end();
 }
