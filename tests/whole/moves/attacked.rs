@@ -8,7 +8,7 @@ use std::process::Command;
 use tenantd_api::wire::StateWord;
 use tenantd_host::relocation;
 
-use super::{Both, Second, manifest, named};
+use super::hosts::{Both, Second, manifest, named};
 use crate::support::daemon::Daemon;
 use crate::support::place::{self, folder, script};
 
