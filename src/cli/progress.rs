@@ -3,7 +3,7 @@
 //! On a terminal, one line of progress is drawn again and again, and failures are printed at once;
 //! the others too if they are few. Otherwise there is one line per tenant.
 
-mod bar;
+pub(super) mod bar;
 mod summary;
 
 use std::io::{self, Write};

@@ -3,6 +3,7 @@
 
 mod attacked;
 mod hosts;
+mod several;
 
 use std::fs;
 

@@ -28,7 +28,7 @@ use rustix::io::Errno;
 use self::mark::{ATTRIBUTE, SIZE_MAX, file, refused};
 pub use self::mark::{Mark, MoveError, mark, mark_of, unmark};
 use crate::datastore::{self, remove};
-use crate::owner::{self, Host};
+use crate::owner::{self, Host, Record};
 use crate::{crash, lock, quota};
 use tenantd_core::name::{AppName, TenantName};
 use tenantd_core::plan::model::DatastorePlan;
@@ -308,6 +308,23 @@ pub fn retire(
     renameat_with(CWD, &other, CWD, kept, RenameFlags::NOREPLACE).map_err(file(kept))?;
     source.parent().map_or(Ok(()), sync)?;
     Ok(Some(kept.to_owned()))
+}
+
+/// Which host has a datastore that is here no longer: it was moved there, and nothing is left to do here.
+///
+/// # Errors
+/// Its record or its mark is damaged, or cannot be read.
+pub fn gone(source: &Path) -> Result<Option<Record>, MoveError> {
+    let store = match datastore::open(source) {
+        Ok(store) => store,
+        Err(Errno::NOENT) => return Ok(None),
+        Err(errno) => return Err(file(source)(errno)),
+    };
+    let here = owner::this_host(source)?;
+    let record = owner::read(store.as_fd(), source)?;
+    let record = record.filter(|it| it.live && it.machine != here.machine);
+    let is_over = mark_of(source)?.is_none() && !beside(source, ".moved").exists();
+    Ok(record.filter(|_| is_over))
 }
 
 /// Refuses the takeover of a stub, which would start the tenant without its data.

@@ -1,9 +1,11 @@
 //! The arguments of `move` and `receive`.
 
+use clap::error::ErrorKind;
 use clap::{Args, ValueEnum};
 use clap_complete::engine::ArgValueCandidates;
 
 use crate::cli::complete;
+use tenantd_api::client::pattern::Pattern;
 use tenantd_core::name::TenantName;
 
 /// Of `move`.
@@ -12,6 +14,7 @@ pub(super) const MOVE: &str = "EXAMPLES
   tenantd move acme h2
   tenantd move acme h2 --rsh 'ssh -i /root/.ssh/move'
   tenantd move acme h2 --undo
+  tenantd move --all h2 --parallel 4
 
 Moves a tenant from this host to another one, where a supervisor of the same application runs. It
 asks the other host first whether the tenant fits there. With storage = \"local\" it copies the
@@ -30,6 +33,12 @@ SIGINT, SIGTERM and SIGHUP interrupt it: that is such a failure. A second one ki
 killed, type the same command again: it continues, before the hand-over as after it.
 Before the hand-over, `tenantd start NAME` starts it here again, and --undo also removes the copy.
 
+Of several tenants, --parallel are moved at a time. After a failure no further move begins; those under
+way are finished, and the command says which tenants were moved, failed, or were not begun. The same
+command then continues: tenants that the other host has already stay there. --all leaves out tenants of
+another engine, and says so. On a terminal, a move shows what it has copied, and how fast, unless
+others are under way beside it.
+
 The other host is reached with ssh, as root, or with --rsh or TENANTD_RSH: a command to which the name
 of the host and a command are appended, as for rsync.
 
@@ -40,12 +49,16 @@ EXIT CODES
 /// The arguments of `move`.
 #[derive(Debug, Args)]
 pub struct Move {
-    /// Name of the tenant
+    /// Names of tenants, or patterns in quotes: 'shop-*'; and, last, the host to move them to
+    #[arg(value_name = "NAME... HOST", required = true)]
     #[arg(add = ArgValueCandidates::new(complete::tenants))]
-    pub tenant: TenantName,
-    /// Host to move it to
-    #[arg(value_parser = host)]
-    pub host: String,
+    words: Vec<String>,
+    /// All tenants of the application that tenantd starts and that have data here
+    #[arg(long)]
+    pub all: bool,
+    /// How many tenants to move at a time, 1 to 16; after a failure no further one begins
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=16))]
+    pub parallel: u8,
     /// Only ask the other host, and say what would be done
     #[arg(long, conflicts_with = "undo")]
     pub dry_run: bool,
@@ -61,6 +74,36 @@ pub struct Move {
     )]
     pub rsh: String,
 }
+
+impl Move {
+    /// The tenants, none with `--all`, and the host.
+    ///
+    /// # Errors
+    /// One of them is missing or is no name.
+    pub fn typed(&self) -> Result<(Vec<Pattern>, String), clap::Error> {
+        let wrong = |why: String| clap::Error::raw(ErrorKind::ValueValidation, why + "\n");
+        let (last, names) = self.words.split_last().unwrap_or((&NONE, &[]));
+        let host = host(last).map_err(|why| wrong(format!("{last:?}: {why}")))?;
+        match (self.all, names.is_empty()) {
+            (true, false) => Err(wrong(
+                "--all moves all tenants: name the host alone".to_owned(),
+            )),
+            (false, true) => Err(wrong(format!(
+                "no tenant or no host: `tenantd move NAME {host}`, or `tenantd move --all {host}`"
+            ))),
+            (true, true) | (false, false) => {
+                let parsed = names.iter().map(|name| {
+                    let failed =
+                        |why| wrong(format!("{name:?} cannot be the name of a tenant: {why}"));
+                    name.parse::<Pattern>().map_err(failed)
+                });
+                Ok((parsed.collect::<Result<_, _>>()?, host))
+            }
+        }
+    }
+}
+
+static NONE: String = String::new();
 
 /// What the source of a move asks its target for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]

@@ -14,7 +14,7 @@ const PAUSE: Duration = Duration::from_millis(100);
 /// Terminal sequence: to the beginning of the line, and clear it.
 const CLEAR: &str = "\r\x1b[K";
 
-pub(super) struct Bar<'a> {
+pub(in super::super) struct Bar<'a> {
     out: Box<dyn Write + 'a>,
     /// What the command does now, instead of the verb.
     pub(super) note: String,
@@ -28,7 +28,7 @@ pub(super) struct Bar<'a> {
 impl<'a> Bar<'a> {
     /// On standard error if that is a terminal, else on standard output if that is one. A terminal
     /// that cannot clear a line (`TERM=dumb`) has none.
-    pub(super) fn on_terminal() -> Option<Self> {
+    pub(in super::super) fn on_terminal() -> Option<Self> {
         if std::env::var_os("TERM").is_none_or(|term| term.is_empty() || term == "dumb") {
             return None;
         }
@@ -58,7 +58,7 @@ impl<'a> Bar<'a> {
     }
 
     /// Draws the line, unless it was drawn a moment ago.
-    pub(super) fn draw(&mut self, text: &str, now: bool) -> io::Result<()> {
+    pub(in super::super) fn draw(&mut self, text: &str, now: bool) -> io::Result<()> {
         self.stale = true;
         if !now && !self.due_in().is_zero() {
             return Ok(());
@@ -78,7 +78,7 @@ impl<'a> Bar<'a> {
     }
 
     /// Clears it, so that a line can be printed in its place.
-    pub(super) fn clear(&mut self) -> io::Result<()> {
+    pub(in super::super) fn clear(&mut self) -> io::Result<()> {
         if self.drawn.take().is_some() {
             write!(self.out, "{CLEAR}")?;
             self.out.flush()?;

@@ -20,7 +20,9 @@ use std::process::{Command, Stdio};
 use anyhow::{Context, bail};
 
 use super::super::plain::plain;
+use super::super::progress::bar::Bar;
 use super::peer::Peer;
+use super::shown::{self, Ended};
 use tenantd_host::relocation;
 
 /// What rsync says if files vanished, or changed while they were read: the next round copies them.
@@ -77,11 +79,11 @@ pub(super) struct Sent {
     pub(super) bytes: u64,
 }
 
-/// Copies the datastore to the folder on the other host. While the tenant runs, files may change meanwhile.
+/// Copies the datastore to the folder on the other host.
 pub(super) fn round(
     peer: &Peer<'_>,
-    source: &Path,
-    to: &Path,
+    folders: (&Path, &Path),
+    what: &str,
     is_running: bool,
 ) -> anyhow::Result<Sent> {
     let mut command = rsync(peer);
@@ -89,14 +91,15 @@ pub(super) fn round(
     if !is_running {
         command.arg("--hard-links");
     }
-    execute(peer, &mut command, (source, to), None, is_running)
+    let said = execute(peer, &mut command, folders, what, None)?;
+    judged(&said, is_running)
 }
 
 /// Compares the content of these files, and copies what differs.
 pub(super) fn compare(
     peer: &Peer<'_>,
-    source: &Path,
-    to: &Path,
+    folders: (&Path, &Path),
+    what: &str,
     files: &[PathBuf],
 ) -> anyhow::Result<Sent> {
     if files.is_empty() {
@@ -116,7 +119,8 @@ pub(super) fn compare(
         "--from0",
         "--no-implied-dirs",
     ]);
-    execute(peer, &mut command, (source, to), Some(list), false)
+    let said = execute(peer, &mut command, folders, what, Some(list))?;
+    judged(&said, false)
 }
 
 fn rsync(peer: &Peer<'_>) -> Command {
@@ -133,9 +137,13 @@ fn execute(
     peer: &Peer<'_>,
     command: &mut Command,
     (source, to): (&Path, &Path),
+    what: &str,
     list: Option<Vec<u8>>,
-    is_running: bool,
-) -> anyhow::Result<Sent> {
+) -> anyhow::Result<Ended> {
+    let bar = peer.is_alone.then(Bar::on_terminal).flatten();
+    if bar.is_some() {
+        command.args(shown::SAID);
+    }
     let mut from = source.as_os_str().to_owned();
     from.push("/");
     let mut target = std::ffi::OsString::from(format!("{}:", peer.host));
@@ -156,16 +164,20 @@ fn execute(
         // One that ends early says why.
         drop(stdin.write_all(&list));
     }
-    let said = child.wait_with_output().context("rsync")?;
+    let what = format!("{}: {what}", peer.tenant);
+    shown::follow(child, &what, bar).context("rsync")
+}
+
+/// What was sent, or why it failed. While the tenant runs, files may change meanwhile.
+fn judged(said: &Ended, is_running: bool) -> anyhow::Result<Sent> {
     let code = said.status.code().unwrap_or(-1);
     if code != 0 && !(is_running && CHANGING.contains(&code)) {
-        let why = String::from_utf8_lossy(&said.stderr);
-        let why: Vec<&str> = why.trim().lines().rev().take(3).collect();
+        let why: Vec<&str> = said.err.trim().lines().rev().take(3).collect();
         let why: Vec<&str> = why.into_iter().rev().collect();
         let why = plain(&why.join("; "), usize::MAX);
         bail!("rsync ended with code {code}: {why}");
     }
-    Ok(stats(&String::from_utf8_lossy(&said.stdout)))
+    Ok(stats(&said.out))
 }
 
 /// The numbers of `--stats`.

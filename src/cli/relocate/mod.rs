@@ -7,6 +7,8 @@ mod earlier;
 mod peer;
 mod receive;
 mod rounds;
+mod several;
+mod shown;
 mod signals;
 mod source;
 mod states;
@@ -19,7 +21,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 pub(super) use self::receive::receive;
-pub(super) use self::source::relocate;
+pub(super) use self::several::relocate;
 use super::{edit, plan};
 use tenantd_api::client::app::Selector;
 use tenantd_core::name::TenantName;

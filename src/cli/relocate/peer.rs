@@ -29,6 +29,8 @@ pub(super) struct Peer<'a> {
     pub(super) host: &'a str,
     pub(super) app: &'a AppName,
     pub(super) tenant: &'a TenantName,
+    /// Whether no other tenant is moved meanwhile: then progress is shown on a terminal.
+    pub(super) is_alone: bool,
 }
 
 impl Peer<'_> {

@@ -19,9 +19,10 @@ pub(super) fn all(peer: &Peer<'_>, source: &Path, to: &Path) -> anyhow::Result<(
     for number in 1..=MOST {
         let begun = Instant::now();
         copy::flush(source)?;
-        let sent = copy::round(peer, source, to, true)?;
+        let what = format!("round {number}");
+        let sent = copy::round(peer, (source, to), &what, true)?;
         let took = begun.elapsed();
-        say(peer, &format!("round {number}"), sent, took)?;
+        say(peer, &what, sent, took)?;
         let is_short = took < SHORT;
         if is_short || before.is_some_and(|before| took > before.mul_f64(0.8)) {
             break;

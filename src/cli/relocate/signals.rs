@@ -9,7 +9,8 @@ use anyhow::bail;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::flag;
 
-/// Whether a signal has come.
+/// Whether a signal has come. Copies are of the same.
+#[derive(Clone)]
 pub(super) struct Signals(Arc<AtomicBool>);
 
 impl Signals {

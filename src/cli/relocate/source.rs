@@ -8,7 +8,7 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 use anyhow::{Context, bail};
 use jiff::Timestamp;
 
-use super::super::args::{Move, Step};
+use super::super::args::Step;
 use super::super::plain::plain;
 use super::super::{End, run_tenant};
 use super::copy::{self, Survey};
@@ -20,7 +20,7 @@ use tenantd_api::client::app::Selector;
 use tenantd_core::manifest::edit::keys;
 use tenantd_core::manifest::engine::Engine;
 use tenantd_core::manifest::storage::Storage;
-use tenantd_core::name::AppName;
+use tenantd_core::name::{AppName, TenantName};
 use tenantd_core::plan::data;
 use tenantd_core::plan::model::TenantPlan;
 use tenantd_host::claim::Claim;
@@ -28,12 +28,26 @@ use tenantd_host::owner::{self, Host, Record};
 use tenantd_host::relocation::{self, Mark};
 use tenantd_host::{crash, datastore};
 
+/// The name of the round that follows the stop.
+const LAST: &str = "last round";
+
+/// What is to be done with one tenant.
+pub(super) struct Order<'a> {
+    pub(super) tenant: &'a TenantName,
+    pub(super) host: &'a str,
+    pub(super) rsh: &'a str,
+    pub(super) dry_run: bool,
+    pub(super) undo: bool,
+    /// Whether no other tenant is moved meanwhile.
+    pub(super) is_alone: bool,
+    pub(super) signals: Signals,
+}
+
 /// Moves a tenant, or says what would be done, or undoes a move.
-pub(in super::super) fn relocate(selector: &Selector, what: &Move) -> anyhow::Result<End> {
-    super::super::bundle::root()?;
-    let (config, plan, tenant) = known(selector, &what.tenant)?;
+pub(super) fn relocate(selector: &Selector, what: &Order<'_>) -> anyhow::Result<End> {
+    let (config, plan, tenant) = known(selector, what.tenant)?;
     is_movable(&tenant)?;
-    let held = run_tenant::held::hold(&plan.app, &what.tenant).context("cannot hold the tenant")?;
+    let held = run_tenant::held::hold(&plan.app, what.tenant).context("cannot hold the tenant")?;
     let _held = held.map_err(|other| {
         anyhow::anyhow!(
             "{}: another `move` or `run --tenant` has it: {other}",
@@ -56,10 +70,11 @@ pub(in super::super) fn relocate(selector: &Selector, what: &Move) -> anyhow::Re
         app: &plan.app,
         tenant: &tenant,
         peer: Peer {
-            rsh: peer::rsh(&what.rsh),
-            host: &what.host,
+            rsh: peer::rsh(what.rsh),
+            host: what.host,
             app: &plan.app,
-            tenant: &what.tenant,
+            tenant: what.tenant,
+            is_alone: what.is_alone,
         },
         offer: Offer {
             program: env!("CARGO_PKG_VERSION").to_owned(),
@@ -67,14 +82,14 @@ pub(in super::super) fn relocate(selector: &Selector, what: &Move) -> anyhow::Re
             to: None,
             storage: tenant.policy.storage.word().to_owned(),
             plan: data::tenant(&tenant),
-            entry: keys(&text, &what.tenant)?,
+            entry: keys(&text, what.tenant)?,
             bytes: 0,
             generation: record.as_ref().map_or(1, |record| record.generation + 1),
             left: None,
             was_up: true,
             since: 0,
         },
-        signals: Signals::catch().context("cannot catch signals")?,
+        signals: what.signals.clone(),
     };
     match record.filter(|record| record.live && record.machine != here.machine) {
         Some(record) if what.undo || what.dry_run => {
@@ -91,7 +106,7 @@ pub(in super::super) fn relocate(selector: &Selector, what: &Move) -> anyhow::Re
 }
 
 /// Whether a move of it is for tenantd.
-fn is_movable(tenant: &TenantPlan) -> anyhow::Result<()> {
+pub(super) fn is_movable(tenant: &TenantPlan) -> anyhow::Result<()> {
     let name = &tenant.name;
     match tenant.policy.engine {
         Engine::Tenantd => {}
@@ -220,14 +235,15 @@ impl Source<'_> {
         self.offer.left = record.filter(|it| !it.live).and_then(|it| it.left);
         if !self.is_shared() {
             let begun = Instant::now();
+            let folders = (source.as_path(), reply.staging.as_path());
             self.signals.check()?;
-            let mut sent = copy::round(&self.peer, source, &reply.staging, false)?;
+            let mut sent = copy::round(&self.peer, folders, LAST, false)?;
             let Survey { changed, .. } = copy::survey(source, self.offer.since)?;
             self.signals.check()?;
-            let more = copy::compare(&self.peer, source, &reply.staging, &changed)?;
+            let more = copy::compare(&self.peer, folders, LAST, &changed)?;
             sent.files += more.files;
             sent.bytes += more.bytes;
-            rounds::say(&self.peer, "last round", sent, begun.elapsed())?;
+            rounds::say(&self.peer, LAST, sent, begun.elapsed())?;
             crash::point("move: copied", name.as_str());
             self.offer.to = Some(reply.here.clone());
             self.peer.ask(Step::Seal, &self.offer)?;

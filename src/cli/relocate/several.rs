@@ -1,0 +1,161 @@
+//! Several tenants to one host: as many at a time as asked for, and none after the first failure.
+
+use std::io::Write;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
+
+use anyhow::{Context, bail};
+use rustix::io::Errno;
+
+use super::super::args::Move;
+use super::super::{End, bundle, edit, plan};
+use super::signals::Signals;
+use super::source::{self, Order};
+use tenantd_api::client::app::Selector;
+use tenantd_api::client::pattern::resolve;
+use tenantd_core::name::TenantName;
+use tenantd_core::plan::model::{Plan, TenantPlan};
+use tenantd_host::{datastore, relocation};
+
+/// Moves tenants, or says what would be done, or undoes moves.
+pub(in super::super) fn relocate(selector: &Selector, what: &Move) -> anyhow::Result<End> {
+    bundle::root()?;
+    let (typed, host) = what.typed()?;
+    let config = edit::manifest(selector)?;
+    let (plan, _) = plan::read(&config)?;
+    let names: Vec<TenantName> = plan.tenants.iter().map(|it| it.name.clone()).collect();
+    let meant = match what.all {
+        true => names,
+        false => resolve(&names, &typed)
+            .map_err(|unmatched| super::super::unmatched(&plan.app, &unmatched))?,
+    };
+    let signals = Signals::catch().context("cannot catch signals")?;
+    let order = |tenant| Order {
+        tenant,
+        host: &host,
+        rsh: &what.rsh,
+        dry_run: what.dry_run,
+        undo: what.undo,
+        is_alone: meant.len() == 1 || what.parallel == 1,
+        signals: signals.clone(),
+    };
+    if let ([tenant], false) = (meant.as_slice(), what.all) {
+        return source::relocate(selector, &order(tenant));
+    }
+    let here = match what.undo {
+        true => meant.iter().collect(),
+        false => these(&plan, &meant, what.all)?,
+    };
+    let moves = Moves {
+        names: here,
+        next: AtomicUsize::new(0),
+        is_halted: AtomicBool::new(false),
+        ends: Mutex::new(Vec::new()),
+    };
+    std::thread::scope(|scope| {
+        for _ in 0..usize::from(what.parallel).min(moves.names.len()) {
+            scope.spawn(|| {
+                moves.drive(|tenant| {
+                    // One that came too late for the move before.
+                    signals.check()?;
+                    source::relocate(selector, &order(tenant))
+                });
+            });
+        }
+    });
+    moves.sum_up(what, &host)
+}
+
+/// Those of the tenants that have data here, and are to be moved. Says why others stay.
+fn these<'a>(
+    plan: &Plan,
+    meant: &'a [TenantName],
+    is_all: bool,
+) -> anyhow::Result<Vec<&'a TenantName>> {
+    let mut these = Vec::new();
+    for name in meant {
+        let tenant = plan.tenants.iter().find(|it| it.name == *name);
+        match tenant.map(|it| stays(it, is_all)).transpose()?.flatten() {
+            None => these.push(name),
+            Some(why) => writeln!(std::io::stdout(), "{name}: not moved: {why}")?,
+        }
+    }
+    Ok(these)
+}
+
+/// Why a tenant is left out, if it is.
+fn stays(tenant: &TenantPlan, is_all: bool) -> anyhow::Result<Option<String>> {
+    let place = tenant.datastore.source.as_path();
+    if is_all && let Err(error) = source::is_movable(tenant) {
+        return Ok(Some(format!("{error:#}")));
+    }
+    if is_all && matches!(datastore::open(place), Err(Errno::NOENT)) {
+        return Ok(Some("it has no data here".to_owned()));
+    }
+    Ok(relocation::gone(place)?.map(|other| format!("{other} has it")))
+}
+
+/// Moves that are under way.
+struct Moves<'a> {
+    names: Vec<&'a TenantName>,
+    /// The number of the next one.
+    next: AtomicUsize,
+    /// Whether no further one begins.
+    is_halted: AtomicBool,
+    /// Which have ended, and whether they were done.
+    ends: Mutex<Vec<(&'a TenantName, bool)>>,
+}
+
+impl<'a> Moves<'a> {
+    /// Does one after another, beside others that do.
+    fn drive(&self, one: impl Fn(&'a TenantName) -> anyhow::Result<End>) {
+        while !self.is_halted.load(Ordering::SeqCst) {
+            let number = self.next.fetch_add(1, Ordering::SeqCst);
+            let Some(&name) = self.names.get(number) else {
+                break;
+            };
+            let done = one(name);
+            if let Err(error) = &done {
+                self.is_halted.store(true, Ordering::SeqCst);
+                let text = format!("{error:#}");
+                let named = format!("{name}: ");
+                let text = text.strip_prefix(&named).unwrap_or(&text);
+                eprintln!("{named}{text}");
+            }
+            let mut ends = self.ends.lock().unwrap_or_else(PoisonError::into_inner);
+            ends.push((name, done.is_ok()));
+        }
+    }
+
+    /// Says what was done, and what was not.
+    fn sum_up(self, what: &Move, host: &str) -> anyhow::Result<End> {
+        let ends = self
+            .ends
+            .into_inner()
+            .unwrap_or_else(PoisonError::into_inner);
+        let list = |names: Vec<&str>| match names.is_empty() {
+            true => "none".to_owned(),
+            false => names.join(", "),
+        };
+        let of = |wanted: bool| {
+            let found = ends.iter().filter(|(_, is_done)| *is_done == wanted);
+            list(found.map(|(name, _)| name.as_str()).collect())
+        };
+        let done = match (what.dry_run, what.undo) {
+            (true, _) => format!("would be moved to {host}"),
+            (_, true) => "undone".to_owned(),
+            _ => format!("moved to {host}"),
+        };
+        writeln!(std::io::stdout(), "{done}: {}", of(true))?;
+        if ends.iter().all(|(_, is_done)| *is_done) {
+            return Ok(End::Done);
+        }
+        let rest = self.names.iter().map(|name| name.as_str());
+        let rest = rest.filter(|name| ends.iter().all(|(ended, _)| ended.as_str() != *name));
+        bail!(
+            "failed: {}; not begun: {}: correct the cause, then type the same command again",
+            of(false),
+            list(rest.collect())
+        )
+    }
+}
