@@ -1,5 +1,6 @@
 //! Networks of tenants on the real kernel, each test in its own test host.
 
+mod adopted;
 mod attacks;
 mod exchange;
 mod exposed;

@@ -18,6 +18,7 @@ mod expressions;
 mod found;
 mod guard;
 pub(super) mod inner;
+mod left;
 mod lists;
 mod missing;
 mod parts;
@@ -36,9 +37,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use netlink_packet_netfilter::nftables::{
-    NfTablesMessage, SetElementList, SetElementMessage, TableFlags,
-};
+use netlink_packet_netfilter::nftables::{NfTablesMessage, TableFlags};
 
 use tenantd_core::plan::derive;
 use tenantd_core::plan::model::{LinkPlan, NetworkPlan};
@@ -46,7 +45,6 @@ use tenantd_core::plan::traffic::EgressRule;
 use tenantd_core::stage::{Failure, Stage};
 
 use elements::Element;
-use found::elements_in;
 use missing::{lacking, unavailable};
 use parts::{asked_on, family_of, forget, guard_rules, list_in, own_guard};
 use ports::Ports;
@@ -73,6 +71,8 @@ pub(super) struct Firewall {
     tenants: RefCell<BTreeMap<String, BTreeSet<Element>>>,
     /// The ports of the host that each tenant publishes.
     ports: RefCell<BTreeMap<String, Ports>>,
+    /// The host ends on which the guard was put when the tables were taken over, until their tenants are admitted.
+    guarded: RefCell<BTreeSet<String>>,
     /// Whether one chain guards all host ends. Before Linux 6.4, each has a chain.
     shares_guard: Cell<bool>,
 }
@@ -86,7 +86,10 @@ impl Firewall {
         let firewall = Self::connected(network)?;
         let made = firewall.make().and_then(|()| firewall.read_tenants());
         match made {
-            Ok(()) => Ok(firewall),
+            Ok(()) => {
+                firewall.guard_left();
+                Ok(firewall)
+            }
             Err(why) => {
                 // Another socket: this one may have answers that were not read, and owns the tables.
                 drop(firewall);
@@ -106,6 +109,7 @@ impl Firewall {
             network: network.clone(),
             tenants: RefCell::default(),
             ports: RefCell::default(),
+            guarded: RefCell::default(),
             shares_guard: Cell::new(true),
             table,
         })
@@ -232,19 +236,19 @@ impl Firewall {
         let held = ports.entry(link.mark.clone()).or_default();
         let added = held.added(link)?;
         let device = link.host.name.as_str();
-        let mut all = self.on_device(device);
         let tenants = self.tenants.borrow();
         let none = BTreeSet::new();
-        let present = tenants.get(&link.mark).unwrap_or(&none);
-        all.extend(self.difference(
-            &tenants,
-            (&link.mark, present),
-            &wanted,
-            &link.traffic.egress,
-        ));
+        let present = (link.mark.as_str(), tenants.get(&link.mark).unwrap_or(&none));
+        let changed = self.difference(&tenants, present, &wanted, &link.traffic.egress);
         drop(tenants);
-        let committed = self.socket.commit(&all);
-        committed.map_err(|refused| self.refused(&link.mark, &refused))?;
+        // The index of the link is in the elements, so the guarded link is this one if they are the same.
+        let is_guarded = self.guarded.borrow_mut().remove(device);
+        if !is_guarded || !changed.is_empty() {
+            let mut all = self.on_device(device);
+            all.extend(changed);
+            let committed = self.socket.commit(&all);
+            committed.map_err(|refused| self.refused(&link.mark, &refused))?;
+        }
         let mut tenants = self.tenants.borrow_mut();
         tenants.insert(link.mark.clone(), wanted);
         held.change(added, link);
@@ -321,6 +325,7 @@ impl Firewall {
     /// [`Stage::Release`]. Nothing was changed then.
     pub(super) fn dismiss(&self, mark: &str, device: &str) -> Result<(), Failure> {
         self.ports.borrow_mut().remove(mark);
+        self.guarded.borrow_mut().remove(device);
         let mut tenants = self.tenants.borrow_mut();
         if let Some(present) = tenants.get(mark) {
             let all = self.difference(&tenants, (mark, present), &BTreeSet::new(), &[]);
@@ -370,31 +375,5 @@ impl Firewall {
             )),
             _ => failure,
         }
-    }
-
-    /// Reads which elements of which tenants an earlier supervisor has left.
-    fn read_tenants(&self) -> Result<(), Failure> {
-        let mut tenants = self.tenants.borrow_mut();
-        for set in SETS {
-            let question = SetElementMessage {
-                attributes: vec![
-                    SetElementList::Table(self.table.clone()),
-                    SetElementList::Set(set.name.to_owned()),
-                ],
-            };
-            let question = NfTablesMessage::GetSetElement(question);
-            let read = self.socket.dump(set.family, question, |answer| {
-                let NfTablesMessage::NewSetElement(answer) = answer else {
-                    return;
-                };
-                for (mark, element) in elements_in(set, answer) {
-                    if mark != self.mark {
-                        tenants.entry(mark).or_default().insert(element);
-                    }
-                }
-            });
-            read.map_err(|refused| unavailable(&self.table, refused.errno))?;
-        }
-        Ok(())
     }
 }

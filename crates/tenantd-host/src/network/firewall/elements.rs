@@ -30,6 +30,15 @@ impl Element {
         }
     }
 
+    /// The index of the link by which the frames come that it lets pass.
+    pub(super) fn arrives_by(&self) -> Option<u32> {
+        let first = self
+            .key
+            .first_chunk()
+            .filter(|_| matches!(self.set, "ok4" | "ok6"));
+        first.map(|first| u32::from_ne_bytes(*first))
+    }
+
     /// The chain of rules that it leads to.
     pub(super) fn list(&self) -> Option<&str> {
         match &self.data {

@@ -63,6 +63,7 @@ impl Firewall {
     /// [`Stage::Firewall`](tenantd_core::stage::Stage::Firewall).
     pub(in crate::network) fn restore(&self, tenants: &[(LinkPlan, u32)]) -> Result<(), Failure> {
         self.make()?;
+        self.guarded.borrow_mut().clear();
         let mut found = self.survey()?.take();
         found.remove(&self.mark);
         let foreign = found.remove("").unwrap_or_default();

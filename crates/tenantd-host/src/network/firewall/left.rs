@@ -1,0 +1,84 @@
+//! What an earlier supervisor has left in the tables: the elements of its tenants, and the guard on their host ends.
+//!
+//! The guard is put on all of these host ends at once when the tables are taken over, whether it was on them or not:
+//! while no supervisor ran, another process can have taken it off. The kernel does not say on which devices a chain
+//! is that is on more than about 1,200. Afterwards a tenant whose elements are as planned needs no transaction.
+
+use netlink_packet_netfilter::nftables::{NfTablesMessage, SetElementList, SetElementMessage};
+
+use tenantd_core::plan::derive;
+use tenantd_core::stage::Failure;
+
+use super::super::link::index_of;
+use super::elements::Element;
+use super::found::elements_in;
+use super::missing::unavailable;
+use super::rules::GUARD;
+use super::sets::{Family, SETS};
+use super::{Firewall, GUARD_CHAIN, wire};
+
+/// The most devices of a chain in one message, see `NFT_NETDEVICE_MAX` of the kernel.
+const DEVICES_MAX: usize = 256;
+
+impl Firewall {
+    /// Reads which elements of which tenants an earlier supervisor has left.
+    pub(super) fn read_tenants(&self) -> Result<(), Failure> {
+        let mut tenants = self.tenants.borrow_mut();
+        for set in SETS {
+            let question = SetElementMessage {
+                attributes: vec![
+                    SetElementList::Table(self.table.clone()),
+                    SetElementList::Set(set.name.to_owned()),
+                ],
+            };
+            let question = NfTablesMessage::GetSetElement(question);
+            let read = self.socket.dump(set.family, question, |answer| {
+                let NfTablesMessage::NewSetElement(answer) = answer else {
+                    return;
+                };
+                for (mark, element) in elements_in(set, answer) {
+                    if mark != self.mark {
+                        tenants.entry(mark).or_default().insert(element);
+                    }
+                }
+            });
+            read.map_err(|refused| unavailable(&self.table, refused.errno))?;
+        }
+        Ok(())
+    }
+
+    /// Puts the guard on the host ends of the tenants that were left. One on which it cannot be put so gets it when its
+    /// tenant is admitted.
+    pub(super) fn guard_left(&self) {
+        if !self.shares_guard.get() {
+            return;
+        }
+        let devices = self.left_devices();
+        for some in devices.chunks(DEVICES_MAX) {
+            let names: Vec<&str> = some.iter().map(String::as_str).collect();
+            let change = wire::new_base_chain(&self.table, GUARD_CHAIN, &GUARD, &names);
+            match self.socket.commit(&vec![(Family::Netdev, change)]) {
+                Ok(()) => self.guarded.borrow_mut().extend(some.iter().cloned()),
+                Err(refused) => tracing::debug!(
+                    errno = refused.errno,
+                    "cannot guard {} links at once: each is guarded when its tenant is admitted",
+                    some.len()
+                ),
+            }
+        }
+    }
+
+    /// The host ends of the tenants that were left, as far as they are the links for which the elements were made.
+    fn left_devices(&self) -> Vec<String> {
+        let tenants = self.tenants.borrow();
+        let ends = tenants.iter().filter_map(|(mark, elements)| {
+            let (app, tenant) = derive::of_link_mark(mark)?;
+            let end = derive::host_end(derive::tenant_hash(&app, &tenant));
+            let index = index_of(end.name.as_str()).ok()?;
+            let is_of_it = |element: &Element| element.arrives_by() == Some(index);
+            let is_left = elements.iter().any(is_of_it);
+            is_left.then(|| end.name.as_str().to_owned())
+        });
+        ends.collect()
+    }
+}
