@@ -44,6 +44,7 @@ mod tests {
             sealed: None,
             since: 50,
             was_up: true,
+            left: None,
         };
         let reply = |name, is_new| Reply {
             here: host(name),
