@@ -8,7 +8,8 @@ use std::process::Command;
 use tenantd_api::wire::StateWord;
 use tenantd_host::relocation;
 
-use super::hosts::{Both, Second, manifest, named};
+use super::hosts::{Both, Second, manifest};
+use super::named;
 use crate::support::daemon::Daemon;
 use crate::support::place::{self, folder, script};
 

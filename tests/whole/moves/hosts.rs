@@ -28,7 +28,7 @@ while :; do
     [ "$host" = h2 ] || { printf %08d $n >same; touch -d @1000000000 same; }
 done"#;
 
-fn manifest(tenants: &str) -> String {
+pub(super) fn manifest(tenants: &str) -> String {
     let program = script("counter", COUNTER);
     format!(
         "[app]\nname = \"APP\"\nuser = \"root\"\ncommand = [\"{program}\", \"{{tenant}}\"]\nshared = [\"/srv/acks\"]\n\
@@ -45,7 +45,7 @@ fn tenants(names: &[String]) -> String {
 
 /// The second host.
 pub(super) struct Second {
-    first: Child,
+    pub(super) first: Child,
     daemon: Child,
     app: String,
     pub(super) rsh: String,
@@ -62,7 +62,7 @@ hostname h2 && ip link set lo up && : >/srv/h2.ready
 exec sleep 1000000"#;
 
 impl Second {
-    fn boot(app: &str, manifest: &str) -> Self {
+    pub(super) fn boot(app: &str, manifest: &str) -> Self {
         let group = format!("/sys/fs/cgroup/{app}-h2");
         fs::create_dir(&group).unwrap();
         let mounts = script("h2", MOUNTS);
