@@ -137,9 +137,11 @@ impl<'a> Moves<'a> {
             true => "none".to_owned(),
             false => names.join(", "),
         };
+        // In the order in which they began.
         let of = |wanted: bool| {
-            let found = ends.iter().filter(|(_, is_done)| *is_done == wanted);
-            list(found.map(|(name, _)| name.as_str()).collect())
+            let is_meant = |name: &&&TenantName| ends.contains(&(**name, wanted));
+            let found = self.names.iter().filter(is_meant);
+            list(found.map(|name| name.as_str()).collect())
         };
         let done = match (what.dry_run, what.undo) {
             (true, _) => format!("would be moved to {host}"),
