@@ -5,7 +5,7 @@ use std::path::Path;
 use nix::sys::signal::Signal;
 use tenantd_api::wire::TenantStatus;
 
-use crate::metrics::{Exporter, SOCKET, metrics, sample};
+use crate::metrics::{Exporter, SOCKET, leave_socket, metrics, sample};
 use crate::support::daemon::{Daemon, signal, until as until_some, write_manifest};
 use crate::support::place::{self, script};
 use crate::support::until;
@@ -45,9 +45,7 @@ fn a_server_that_hangs_is_started_again() {
 fn a_command_in_the_tenant_asks() {
     place::host();
     place::folder("/srv/data");
-    // The socket of the metrics stays.
-    std::fs::create_dir("/run/metrics").unwrap();
-    drop(std::os::unix::net::UnixListener::bind(SOCKET).unwrap());
+    leave_socket();
     script("app", "rm -f hangs\ntouch begun\nexec sleep 1000000");
     // It is asked with the tenant's user, environment, network and folders.
     script("ask", "test ! -e \"$STATE/hangs\"");

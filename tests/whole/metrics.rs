@@ -25,6 +25,12 @@ const LIMIT: Duration = Duration::from_secs(30);
 
 pub const SOCKET: &str = "/run/metrics/socket";
 
+/// What one that was killed leaves, for hosts that are compared at the end of a test.
+pub fn leave_socket() {
+    fs::create_dir("/run/metrics").unwrap();
+    drop(UnixListener::bind(SOCKET).unwrap());
+}
+
 /// The program that serves. Dropping it kills it.
 pub struct Exporter(Child);
 
@@ -117,9 +123,7 @@ fn metrics_are_served_and_pass_the_checks_of_prometheus() {
     place::host();
     place::folder("/srv/data");
     script("app", "exec sleep 1000000");
-    // What is left of one that was killed.
-    fs::create_dir("/run/metrics").unwrap();
-    drop(UnixListener::bind(SOCKET).unwrap());
+    leave_socket();
     let mut daemon = Daemon::start_settled(MANIFEST);
     let _exporter = Exporter::start(&format!("unix:{SOCKET}"));
     let text = metrics();

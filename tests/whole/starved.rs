@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::process::{Child, Stdio};
 
-use crate::metrics::{Exporter, SOCKET, checked, metrics, sample};
+use crate::metrics::{Exporter, SOCKET, checked, leave_socket, metrics, sample};
 use crate::support::daemon::{Daemon, PROGRAM, in_time, until};
 use crate::support::place::{self, folder, script};
 
@@ -45,9 +45,7 @@ fn the_tenant_that_waits_and_the_one_that_uses_most_are_told() {
     place::host();
     folder("/srv/data");
     script("app", "exec sleep 1000000");
-    // The socket stays.
-    std::fs::create_dir("/run/metrics").unwrap();
-    drop(std::os::unix::net::UnixListener::bind(SOCKET).unwrap());
+    leave_socket();
     let daemon = Daemon::start_settled(
         "[app]\nname = \"APP\"\nuser = \"root\"\ncommand = [\"/srv/app\"]\ndatastore.path = \"/srv/data\"\n\
          [tenants]\nacme = { ip = \"10.77.0.11\" }\nbolt = { ip = \"10.77.0.12\" }\n",

@@ -55,7 +55,7 @@ pub(crate) struct Probes {
 pub(crate) enum Told {
     /// Too many probes in a row have failed.
     NotAlive(LaunchId, Failure),
-    /// A probe has failed, or the first one after that has not.
+    /// Twice as many probes have failed in a row as when this was told last, or the first one after that has not.
     Changed(TenantName),
 }
 
@@ -192,7 +192,10 @@ impl Target {
             if failures >= most {
                 return self.failure(&why);
             }
-            self.tell(Told::Changed(tenant.clone()));
+            // Not each: a thousand tenants may fail, many times a second.
+            if failures.is_power_of_two() {
+                self.tell(Told::Changed(tenant.clone()));
+            }
         }
     }
 

@@ -29,6 +29,7 @@ use rustix::fs::{fchmod, fchown, mkdirat, openat2, unlinkat};
 use rustix::io::Errno;
 
 pub(crate) use folders::{Lower, Part, parts};
+pub(crate) use layout::parent;
 pub(crate) use record::owners;
 pub use record::remembered;
 

@@ -332,10 +332,13 @@ pub fn gone(source: &Path) -> Result<Option<Record>, MoveError> {
 /// # Errors
 /// A [`Failure`] of stage owner.
 pub fn refuse_stub(source: &Path) -> Result<(), Failure> {
-    if !is_stub(source).unwrap_or(false) {
-        return Ok(());
-    }
     let object = source.display().to_string();
+    match is_stub(source) {
+        Ok(true) => {}
+        Ok(false) => return Ok(()),
+        Err(MoveError::Stage(failure)) => return Err(failure),
+        Err(error) => return Err(Failure::detail(Stage::Owner, object, error.to_string())),
+    }
     let busy = Failure::errno(Stage::Owner, object, libc::EBUSY);
     Err(busy.with(
         "its data was moved to another host, and this is an empty folder: move it back with `tenantd move` there; or, if \

@@ -42,7 +42,7 @@ families! {
     "tenantd_tenant_state_since_timestamp_seconds", Gauge, "When the tenant entered its state.", it => Some(it.status.since.as_duration().as_secs_f64());
     "tenantd_tenant_restarts", Counter, "How often the program was started again after it ended without a request.", it => Some(f64::from(it.status.restarts));
     "tenantd_tenant_network_mended", Counter, "How often the network of the tenant was corrected.", it => Some(number(it.status.network.mended));
-    "tenantd_tenant_probe_failing", Gauge, "How many of the last probes failed in a row.", it => Some(f64::from(it.status.probe.as_ref()?.failing));
+    "tenantd_tenant_probe_failing", Gauge, "At least how many of the last probes failed in a row.", it => Some(f64::from(it.status.probe.as_ref()?.failing));
     "tenantd_tenant_probe_failed", Counter, "How many probes failed since the program became ready.", it => Some(number(it.status.probe.as_ref()?.failed));
     "tenantd_tenant_cpu_seconds", Counter, "Processor time.", it => seconds(it.cgroup.cpu_usec);
     "tenantd_tenant_cpu_throttled_seconds", Counter, "Time in which processes waited because of the quota.", it => seconds(it.cgroup.throttled_usec);

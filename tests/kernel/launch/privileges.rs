@@ -46,7 +46,7 @@ call("modify_ldt", 154, None, 0, space, 16)
 call("sysfs", 139, None, 3)
 call("clone3", 435, 435, 0, 0)
 call("ioctl", 16, 29, 0, 0x5412, space)
-for leaves_a_quota in [0x401c5820, 0x40086602, 0x5000940e, 0x50009401, 0x50009418, 0x50009417]:
+for leaves_a_quota in [0x401c5820, 0x40086602, 0x5000940e, 0x50009401, 0x50009418, 0x50009417, 0x4008941a]:
     call("ioctl", 16, 29, -1, leaves_a_quota, space)
 call("file_setattr", 469, 469, -1, b"", space, 1, 0)
 call("socket", 41, 198, 17, 3, 0)

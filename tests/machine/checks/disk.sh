@@ -43,10 +43,18 @@ refused_until_the_filesystem_counts() {
 holds_for_what_was_there_before() {
     mkdir -p $STORES/$APP/acme/deep
     dd if=/dev/zero of=$STORES/$APP/acme/deep/old bs=1M count=5 status=none
+    for i in $(seq 15); do
+        mkdir -p "$STORES/$APP/acme/deep/$i/in"
+        : >"$STORES/$APP/acme/deep/$i/in/file"
+        : >"$STORES/$APP/acme/deep/$i-beside"
+    done
     chown -R nobody $STORES/$APP/acme
     systemctl start $UNIT
     wait_for up $APP
     same "$(lsattr -pd $STORES/$APP/acme | awk '{print $1}')" "$(lsattr -p $STORES/$APP/acme/deep/old | awk '{print $1}')"
+    # Each of the 15 folders, of those in them, and of the files has the same project.
+    same 1 "$(lsattr -Rp $STORES/$APP/acme | awk 'NF == 3 { print $1 }' | sort -u | wc -l)"
+    same 62 "$(lsattr -Rp $STORES/$APP/acme | awk 'NF == 3' | wc -l)"
     not inside acme "dd if=/dev/zero of=data bs=1M count=18 conv=fsync"
     inside bolt "dd if=/dev/zero of=data bs=1M count=30 conv=fsync"
     not inside acme "rm data; for i in \$(seq 120); do : >f\$i || exit 1; done"

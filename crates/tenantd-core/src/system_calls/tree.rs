@@ -28,8 +28,9 @@ const FAMILIES: [u32; 4] = [1, 2, 10, 16];
 /// The requests of ioctl(2) that are refused. TIOCSTI types on a terminal, TIOCLINUX pastes on the console. The others
 /// lead out of the quota of a datastore: FS_IOC_FSSETXATTR gives a file to another project, FS_IOC_SETFLAGS keeps
 /// new files out of that of their folder, and those of btrfs make subvolumes and snapshots, which are counted for
-/// themselves (SUBVOL_CREATE, SNAP_CREATE, and both in their second version).
-const REQUESTS: [u32; 8] = [
+/// themselves (SUBVOL_CREATE, SNAP_CREATE, and both in their second version), or the datastore read-only for tenantd
+/// too (SUBVOL_SETFLAGS).
+const REQUESTS: [u32; 9] = [
     0x5412,
     0x541c,
     0x401c_5820,
@@ -38,6 +39,7 @@ const REQUESTS: [u32; 8] = [
     0x5000_9401,
     0x5000_9418,
     0x5000_9417,
+    0x4008_941a,
 ];
 
 /// What happens with a number.
@@ -228,10 +230,9 @@ impl Builder {
             }
             Leaf::Request => {
                 self.argument(1);
-                let mut left: u8 = 8;
-                for request in REQUESTS {
-                    self.branch(IF_EQUAL, request, left, 0);
-                    left -= 1;
+                for (at, request) in REQUESTS.into_iter().enumerate() {
+                    let after = u8::try_from(REQUESTS.len() - at).unwrap_or(u8::MAX);
+                    self.branch(IF_EQUAL, request, after, 0);
                 }
                 self.allow();
                 self.refuse(libc::EPERM);

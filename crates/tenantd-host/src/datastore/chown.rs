@@ -25,7 +25,7 @@ use rustix::io::Errno;
 use serde::Serialize;
 
 use super::folders::below;
-use super::layout::{self, open_folder};
+use super::layout::{self, open_folder, parent};
 use super::{failure, open};
 use crate::claim::Claim;
 use tenantd_core::name::AppName;
@@ -284,18 +284,6 @@ fn names(folder: &OwnedFd, is_root: bool) -> Result<Vec<CString>, Errno> {
 fn is_roots(root: BorrowedFd<'_>) -> Result<bool, Errno> {
     let flags = AtFlags::SYMLINK_NOFOLLOW;
     Ok(rustix::fs::statat(root, layout::OWN, flags)?.st_uid == 0)
-}
-
-/// The folder above, if it is the one from which the walk came.
-fn parent(folder: &OwnedFd, above: &Stat) -> Result<OwnedFd, Errno> {
-    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    let found = openat2(folder, c"..", flags, Mode::empty(), ResolveFlags::NO_XDEV)?;
-    let stat = fstat(&found)?;
-    match (stat.st_dev, stat.st_ino) == (above.st_dev, above.st_ino) {
-        true => Ok(found),
-        // It was moved meanwhile: what is above is not the tenant's.
-        false => Err(Errno::STALE),
-    }
 }
 
 #[cfg(test)]

@@ -23,7 +23,7 @@ use std::io::{Read, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{AtFlags, FileType, Gid, Mode, OFlags, ResolveFlags, Uid};
+use rustix::fs::{AtFlags, FileType, Gid, Mode, OFlags, ResolveFlags, Stat, Uid};
 use rustix::fs::{RenameFlags, renameat_with, unlinkat};
 use rustix::fs::{fchmod, fchown, fremovexattr, fstat, fsync, mkdirat, openat2, renameat, statat};
 use rustix::io::Errno;
@@ -84,6 +84,18 @@ pub(super) fn open_folder(above: BorrowedFd<'_>, name: impl AsRef<Path>) -> Resu
         Mode::empty(),
         ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS,
     )
+}
+
+/// The folder above, if it is the one from which the walk came.
+pub(crate) fn parent(folder: &OwnedFd, above: &Stat) -> Result<OwnedFd, Errno> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let found = openat2(folder, c"..", flags, Mode::empty(), ResolveFlags::NO_XDEV)?;
+    let stat = fstat(&found)?;
+    match (stat.st_dev, stat.st_ino) == (above.st_dev, above.st_ino) {
+        true => Ok(found),
+        // It was moved meanwhile: what is above is not the tenant's.
+        false => Err(Errno::STALE),
+    }
 }
 
 /// Opens `.tenantd`, if there is one that tenantd made.

@@ -9,7 +9,7 @@
 //! what has another project into it (EXDEV). So nothing can be missed: what is not in the project can only move to where
 //! it is found later.
 
-use std::ffi::CString;
+use std::ffi::CStr;
 use std::fs::File;
 use std::ops::Range;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
@@ -21,6 +21,7 @@ use rustix::fs::{flock, fstat, openat2};
 use rustix::io::Errno;
 
 use super::raw::{self, INHERITS, Project};
+use crate::datastore;
 
 /// The projects of datastores.
 pub(super) const OURS: Range<u32> = 0x5400_0000..0x5500_0000;
@@ -62,11 +63,12 @@ pub(super) fn is_in(entry: BorrowedFd<'_>, project: u32) -> Result<bool, Errno> 
 /// A folder on the way from the root to where the walk is.
 struct Level {
     stat: Stat,
-    names: Vec<CString>,
+    /// Where in the folder the walk continues, see `d_off` in getdents(2).
+    next: i64,
 }
 
-/// Gives a folder and all that is in it to a project. Holds only one folder open at a time, however deep. Symbolic links,
-/// sockets, pipes and devices have no data, and are left.
+/// Gives a folder and all that is in it to a project. Holds only one folder open at a time, however deep, and no names,
+/// however many: a tenant may have made all of them. Symbolic links, sockets, pipes and devices have no data, and are left.
 pub(super) fn give(root: &OwnedFd, project: u32) -> Result<(), Errno> {
     let mut folder = openat2(
         root,
@@ -77,37 +79,51 @@ pub(super) fn give(root: &OwnedFd, project: u32) -> Result<(), Errno> {
     )?;
     let mut levels = vec![enter(&folder, project)?];
     while let Some(level) = levels.last_mut() {
-        let Some(name) = level.names.pop() else {
-            levels.pop();
-            let Some(above) = levels.last() else { break };
-            folder = parent(&folder, &above.stat)?;
-            continue;
-        };
-        if let Some(inner) = visit(&folder, &name, project)? {
+        if let Some(inner) = next_folder(&folder, level, project)? {
             folder = inner;
             levels.push(enter(&folder, project)?);
+            continue;
+        }
+        levels.pop();
+        if let Some(above) = levels.last() {
+            folder = datastore::parent(&folder, &above.stat)?;
         }
     }
     Ok(())
 }
 
-/// Gives a folder to the project, and reads what is in it.
+/// Gives a folder to the project, before it is read.
 fn enter(folder: &OwnedFd, project: u32) -> Result<Level, Errno> {
     give_one(folder.as_fd(), project, INHERITS)?;
-    let mut names = Vec::new();
-    for entry in Dir::read_from(folder)? {
+    let stat = fstat(folder)?;
+    Ok(Level { stat, next: 0 })
+}
+
+/// Gives the files of a folder to the project, up to the next folder in it, which is returned.
+fn next_folder(
+    folder: &OwnedFd,
+    level: &mut Level,
+    project: u32,
+) -> Result<Option<OwnedFd>, Errno> {
+    let mut entries = Dir::read_from(folder)?;
+    if level.next != 0 {
+        entries.seek(level.next)?;
+    }
+    while let Some(entry) = entries.read() {
         let entry = entry?;
-        let name = entry.file_name();
-        if ![c".", c".."].contains(&name) {
-            names.push(name.to_owned());
+        level.next = entry.offset();
+        if [c".", c".."].contains(&entry.file_name()) {
+            continue;
+        }
+        if let Some(inner) = visit(folder, entry.file_name(), project)? {
+            return Ok(Some(inner));
         }
     }
-    let stat = fstat(folder)?;
-    Ok(Level { stat, names })
+    Ok(None)
 }
 
 /// Gives a file to the project, or returns a folder to walk through.
-fn visit(folder: &OwnedFd, name: &CString, project: u32) -> Result<Option<OwnedFd>, Errno> {
+fn visit(folder: &OwnedFd, name: &CStr, project: u32) -> Result<Option<OwnedFd>, Errno> {
     let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_XDEV | ResolveFlags::NO_MAGICLINKS;
     let entry = match openat2(folder, name, flags, Mode::empty(), resolve) {
@@ -140,17 +156,5 @@ fn give_one(entry: BorrowedFd<'_>, project: u32, flags: u32) -> Result<(), Errno
     match wanted == found {
         true => Ok(()),
         false => raw::set_attributes(entry, wanted),
-    }
-}
-
-/// The folder above, if it is the one from which the walk came.
-fn parent(folder: &OwnedFd, above: &Stat) -> Result<OwnedFd, Errno> {
-    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    let found = openat2(folder, c"..", flags, Mode::empty(), ResolveFlags::NO_XDEV)?;
-    let stat = fstat(&found)?;
-    match (stat.st_dev, stat.st_ino) == (above.st_dev, above.st_ino) {
-        true => Ok(found),
-        // It was moved meanwhile: what is above need not be the tenant's.
-        false => Err(Errno::STALE),
     }
 }
