@@ -74,7 +74,8 @@ pub fn reload(crew: &Crew, round: usize) -> Duration {
     let text = std::fs::read_to_string(crew.manifest()).unwrap();
     let line = text.lines().find(|line| line.starts_with("t7 ")).unwrap();
     let ip = line.split('"').nth(1).unwrap();
-    let new = format!("t7 = {{ ip = \"{ip}\", resolv = {{ nameservers = [\"10.77.1.{round}\"] }} }}");
+    let new =
+        format!("t7 = {{ ip = \"{ip}\", resolv = {{ nameservers = [\"10.77.1.{round}\"] }} }}");
     std::fs::write(crew.manifest(), text.replace(line, &new)).unwrap();
     let begun = Instant::now();
     crew.tell(&["reload"]).expect(0);

@@ -57,6 +57,7 @@ mod limited;
 mod limits;
 mod lines;
 mod log_files;
+mod log_rate;
 mod lookups;
 mod macs;
 mod macvlan;

@@ -78,6 +78,10 @@ pub(crate) enum Ask {
         /// When that was decided: files that were made later are read from their beginning.
         #[serde(default)]
         since: Option<SystemTime>,
+        /// How many bytes to pass on a second of its messages, and of its log files; None, of an earlier version,
+        /// leaves that as it is.
+        #[serde(default)]
+        rate: Option<u64>,
     },
     /// Passes on what a tenant's socket and log files have, and closes them and its output.
     Remove {

@@ -180,6 +180,7 @@ impl Executor {
                 // Else it is released first.
                 let keeps = entry.is_some_and(|it| it.plan.link == plan.link);
                 if keeps && entry.is_some_and(|it| it.provisioned.is_some()) {
+                    self.host.logs.pace(&plan.name, plan.log_rate);
                     self.host.collector.adopt(&plan);
                     self.host.admit(&plan);
                 }

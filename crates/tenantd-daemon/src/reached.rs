@@ -8,6 +8,7 @@
 //!
 //! They are not recorded: the next supervisor counts what happens from then on.
 
+mod held_back;
 mod pressure;
 
 use std::collections::{BTreeMap, VecDeque};
@@ -25,10 +26,12 @@ use tenantd_core::supervisor::view::StateWord;
 use tenantd_core::supervisor::{Cause, Find, Transition};
 use tenantd_host::cgroup::{LimitWatch, reached};
 
+use self::held_back::Counts;
 use self::pressure::Pressure;
 use crate::executor::inventory::{Entry, Inventory};
 use crate::history;
 use crate::input::Input;
+use crate::logs::Logs;
 
 /// How long a tenant is not looked at after a notification.
 const REST: Duration = Duration::from_secs(1);
@@ -43,6 +46,7 @@ pub(crate) struct Reached {
     rests: VecDeque<(Instant, TenantName)>,
     changed: VecDeque<TenantName>,
     pressure: Pressure,
+    held_back: Counts,
 }
 
 /// The limits that one tenant has reached.
@@ -59,8 +63,8 @@ struct Of {
 }
 
 impl Reached {
-    /// Nothing is watched yet.
-    pub(crate) fn new() -> Self {
+    /// Nothing is watched yet but the output in these logs.
+    pub(crate) fn of(logs: &Logs) -> Self {
         Self {
             watch: None,
             is_refused: false,
@@ -68,6 +72,7 @@ impl Reached {
             rests: VecDeque::new(),
             changed: VecDeque::new(),
             pressure: Pressure::new(),
+            held_back: Counts::of(logs),
         }
     }
 
@@ -110,6 +115,7 @@ impl Reached {
             }
         };
         tokio::select! {
+            tenant = self.held_back.next() => Ok(vec![tenant]),
             tenants = notified => tenants.inspect(|tenants| self.rest(tenants)),
             starved = self.pressure.next() => {
                 self.changed.extend(starved);
@@ -166,8 +172,7 @@ impl Reached {
             }
             StateWord::Up if is_found => self.begin(tenant, inventory),
             StateWord::Down if transition.from != transition.to => {
-                self.pressure.forget(tenant);
-                self.of.remove(tenant);
+                self.forget(tenant);
             }
             _ => {}
         }
@@ -185,9 +190,10 @@ impl Reached {
     }
 
     fn begin(&mut self, tenant: &TenantName, inventory: &Inventory) {
-        let before = counts(inventory.get(tenant));
+        let before = counts(inventory.get(tenant)).unwrap_or_default();
+        let before = before.into_iter().chain(self.held_back.count(tenant));
         let of = self.of.entry(tenant.clone()).or_default();
-        of.before = before.unwrap_or_default().into_iter().collect();
+        of.before = before.collect();
         of.since.clear();
     }
 
@@ -221,9 +227,8 @@ impl Reached {
     /// Reads the counts of a tenant, and logs those that have grown: each time they have doubled.
     fn look(&mut self, tenant: &TenantName, inventory: &Inventory) {
         let entry = inventory.get(tenant);
-        let Some(counts) = counts(entry) else {
-            return;
-        };
+        let counts = counts(entry).unwrap_or_default().into_iter();
+        let counts = counts.chain(self.held_back.count(tenant));
         let none = GroupLimits::default();
         let limits = entry.map_or(&none, |entry| &entry.plan.launch.group);
         let of = self.of.entry(tenant.clone()).or_default();
@@ -236,7 +241,10 @@ impl Reached {
                 continue;
             }
             has_changed = true;
-            let text = text(&limit, count, limits);
+            let text = match limit.as_str() {
+                held_back::LIMIT => held_back::text(count, entry),
+                limit => text(limit, count, limits),
+            };
             let is_logged = count >= logged.saturating_mul(2);
             if is_logged {
                 history::limit(tenant, &text);
@@ -253,9 +261,14 @@ impl Reached {
 
     /// Forgets a tenant that was removed from the manifest.
     pub(crate) fn on_removed(&mut self, tenant: &TenantName) {
+        self.forget(tenant);
+        self.rests.retain(|(_, resting)| resting != tenant);
+    }
+
+    fn forget(&mut self, tenant: &TenantName) {
         self.of.remove(tenant);
         self.pressure.forget(tenant);
-        self.rests.retain(|(_, resting)| resting != tenant);
+        self.held_back.forget(tenant);
     }
 
     /// The next input for the loop.

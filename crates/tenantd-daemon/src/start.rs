@@ -220,7 +220,7 @@ async fn open(
     let mut daemon = Daemon {
         supervisor: Supervisor::new(Limits::default()),
         refusals: Refusals::of(&host.logs),
-        reached: Reached::new(),
+        reached: Reached::of(&host.logs),
         lookups: Lookups::new(host.app.clone()),
         readiness: Readiness::new(&host, (notices, said)),
         drifts: Drifts::new(host.app.clone(), notes),

@@ -184,6 +184,18 @@ starved() {
     saw "$(grep STARVED /run/said)"
 }
 
+# Neither the journal nor tenantd drops a line of another tenant, and the flood does not take a whole processor.
+floods_its_log() {
+    order acme 'yes "a line that somebody has to read and to keep, again and again and again" & sleep 20; kill $!'
+    wait_for eval "tenantd status --app $APP acme | grep -q 'its program waited .* until its output was read: log_rate is 512 KiB a second'"
+    order bolt 'for n in $(seq 300); do echo "marker $n"; done'
+    wait_for eval "journalctl -q -o cat TENANTD_TENANT=bolt | grep -q '^marker 300$'"
+    same 300 "$(journalctl -q -o cat TENANTD_TENANT=bolt | grep -c '^marker ')"
+    saw "$(journalctl -q -o cat TENANTD_TENANT=acme | grep -c 'again and again') lines of the other; $(tenantd status --app $APP acme | grep 'until its output')"
+    # journald(8) says it with the next message that it accepts, at the end of its interval.
+    not grep -q "Suppressed .* messages from tenantd" <<<"$(journalctl -q -o cat)"
+}
+
 # 24 MiB that the shell holds in a variable. There may be no swap: then little is taken.
 hibernated() {
     # Its shell may have ended when it could not fork.
@@ -211,6 +223,7 @@ check "limits are kept by the next supervisor" kept_by_the_next_supervisor
 check "a supervisor that is killed is started again, and sets the limits" killed_and_started_again
 check "a tenant cannot make more processes than its limit" no_more_processes
 check "a tenant gets no more processor time than its quota" throttled
+check "a tenant that floods its log takes no line of another" floods_its_log
 check "the tenant that waits and the one that uses most are told" starved
 check "the OOM killer is the reason of an end" ended_by_the_oom_killer
 check "a tenant hibernates, and stays so under the next supervisor" hibernated

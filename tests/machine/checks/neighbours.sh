@@ -101,9 +101,9 @@ reason() {
 reasons_are_shown() {
     reason hoarder "OOM|memory.max is 64 MiB"
     reason forker "pids.max"
-    reason burner "cpu.quota 15 %; throttled [0-9]+ times"
+    reason burner "cpu.quota 15 %, .*throttled [0-9]+ times"
     reason writer "io.max|throttled"
-    reason talker "throttled [0-9]+ times|lines? (were )?(dropped|lost)"
+    reason talker "its program waited [0-9]+ times until its output was read: log_rate is 512 KiB a second"
     same 0 "$(tenantd status --app $APP --json good | jq '.tenants[0].restarts')"
 }
 

@@ -123,6 +123,7 @@ tables! {
         shared: Known<Vec<Spanned<Template>>>,
         visible: Known<Vec<Spanned<Template>>>,
         logs: Known<Vec<Spanned<Template>>>,
+        log_rate: Known<Size>,
         files: Vec<File>,
         datastore: Datastore,
         init: Init,

@@ -210,6 +210,7 @@ impl Parts<'_> {
             vars: last.vars.keep(self.vars(tenant, &person.identity)?),
             launch: self.launch(tenant, person, last)?,
             logs: Arc::clone(&self.logs),
+            log_rate: logs::rate(self.manifest),
             policy: last.policy.keep(Policy {
                 autostart: *autostart.get_ref() && engine == Engine::Tenantd,
                 engine,

@@ -102,6 +102,7 @@ pub fn tenant(plan: &TenantPlan) -> Value {
         launch,
         vars,
         logs,
+        log_rate,
         policy,
     } = plan;
     let mut whole = Map::new();
@@ -115,6 +116,7 @@ pub fn tenant(plan: &TenantPlan) -> Value {
             "logs",
             logs.iter().map(|files| json!(files.path())).collect(),
         )]),
+        members([("log_rate", json!(log_rate))]),
         self::policy(policy),
         phases::members(launch, policy),
     ] {

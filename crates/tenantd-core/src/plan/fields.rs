@@ -133,6 +133,7 @@ pub fn tenant(plan: &TenantPlan, see: See<'_>) {
         launch,
         vars,
         logs,
+        log_rate,
         policy,
     } = plan;
     link::link(link, see);
@@ -151,6 +152,7 @@ pub fn tenant(plan: &TenantPlan, see: See<'_>) {
         let path = path.display();
         see(decides(Later("logs"), "logs", &"followed", false).item(&path));
     }
+    super::logs::rate_field(*log_rate, see);
     self::policy(policy, see);
 }
 

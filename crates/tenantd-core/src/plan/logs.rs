@@ -4,12 +4,19 @@ use std::path::PathBuf;
 
 use toml::Spanned;
 
-use super::model::{DatastorePlan, LogFiles};
+use super::fields::See;
+use super::fields::field::Key::Later;
+use super::fields::field::decides;
+use super::model::{Bound, DatastorePlan, LogFiles, Measure};
 use super::paths::AppPaths;
 use crate::manifest::problem::Problems;
+use crate::manifest::raw::Manifest;
 
 /// The longest path of a log file in bytes. It is stored with each of its lines.
 const PATH_MAX: usize = 200;
+
+/// The default of `log_rate` in bytes a second. A busy server writes a tenth of it.
+const RATE: u64 = 512 * 1024;
 
 /// Where the log files of one folder are on the host.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -72,6 +79,18 @@ pub fn matches(pattern: &str, name: &str) -> bool {
         }
     }
     pattern[at..].iter().all(|&one| one == '*')
+}
+
+/// How many bytes of a tenant's output are read a second.
+pub(super) fn rate(manifest: &Manifest) -> u64 {
+    let rate = manifest.app.log_rate.as_ref();
+    rate.map_or(RATE, |rate| rate.get_ref().0)
+}
+
+/// Visits the rate.
+pub(super) fn rate_field(rate: u64, see: See<'_>) {
+    let shown = format!("{} a second", Bound::Number(rate).shown(Measure::Bytes));
+    see(decides(Later("log rate"), "log rate", &shown, rate == RATE));
 }
 
 /// Divides the paths of log files into folder and pattern, and reports those that cannot be followed.

@@ -130,6 +130,8 @@ pub struct TenantPlan {
     pub vars: Arc<BTreeMap<String, String>>,
     /// The log files that its program writes, to follow.
     pub logs: Arc<[LogFiles]>,
+    /// How many bytes of its output are read a second.
+    pub log_rate: u64,
     /// When it starts, stops, restarts and is ready.
     pub policy: Arc<Policy>,
 }

@@ -72,16 +72,23 @@ pub(super) fn begin(app: &AppName, number: u16, ends: Ends) -> mpsc::UnboundedSe
     asks
 }
 
-pub(super) fn add(
-    tenant: &TenantName,
-    files: Option<Vec<Files>>,
-    since: Option<SystemTime>,
-) -> Ask {
+pub(super) fn add(tenant: &TenantName, told: Option<Told>, since: Option<SystemTime>) -> Ask {
+    let (files, rate) = told.map(|told| (told.files, told.rate)).unzip();
     Ask::Add {
         tenant: tenant.clone(),
         files,
         since,
+        rate,
     }
+}
+
+/// What the collector is told of a tenant.
+#[derive(Debug, Clone)]
+pub(super) struct Told {
+    /// Its log files.
+    pub(super) files: Vec<Files>,
+    /// How many bytes to pass on a second.
+    pub(super) rate: u64,
 }
 
 /// The connection to the collector, and what it was told.
@@ -92,7 +99,7 @@ struct Client {
     link: Link,
     /// The tenants' pipes, which the collector holds.
     ends: Ends,
-    tenants: BTreeMap<TenantName, Vec<Files>>,
+    tenants: BTreeMap<TenantName, Told>,
     /// Those whose pipes the collector does not hold yet, because something failed.
     later: BTreeSet<TenantName>,
     /// When that was last tried again.
@@ -144,9 +151,14 @@ impl Client {
 
     async fn ask(&mut self, ask: Ask) -> io::Result<Answer> {
         match &ask {
-            Ask::Add { tenant, files, .. } => {
-                let files = files.clone().unwrap_or_default();
-                self.tenants.insert(tenant.clone(), files);
+            Ask::Add {
+                tenant,
+                files: Some(files),
+                rate: Some(rate),
+                ..
+            } => {
+                let (files, rate) = (files.clone(), *rate);
+                self.tenants.insert(tenant.clone(), Told { files, rate });
             }
             Ask::Remove { tenant } => {
                 // What is in its pipes is read after this.
@@ -162,7 +174,7 @@ impl Client {
                 self.later.remove(tenant);
             }
             Ask::End => return self.end().await,
-            Ask::List => {}
+            Ask::Add { .. } | Ask::List => {}
         }
         match self.exchange(&ask).await {
             Ok(answer) => Ok(answer),

@@ -9,6 +9,7 @@ mod file;
 mod following;
 mod lines;
 mod positions;
+mod queue;
 mod tenant;
 mod watch;
 
@@ -40,7 +41,12 @@ pub(super) struct Follower {
 
 #[derive(Debug)]
 enum Order {
-    Follow(TenantName, Vec<Files>, Option<SystemTime>, SyncSender<()>),
+    Follow(
+        TenantName,
+        (Vec<Files>, Option<u64>),
+        Option<SystemTime>,
+        SyncSender<()>,
+    ),
     /// Reads the rest of a tenant's files, or of all, and follows them no longer.
     Remove(Option<TenantName>, SyncSender<()>),
 }
@@ -72,9 +78,15 @@ impl Follower {
     }
 
     /// Follows these files of a tenant, instead of others. They are followed when this returns: what a program
-    /// that starts then adds to one that it had before is new. A file system that hangs delays this once.
-    pub(super) fn follow(&self, tenant: &TenantName, files: Vec<Files>, since: Option<SystemTime>) {
-        let is_none = files.is_empty();
+    /// that starts then adds to one that it had before is new. A file system that hangs delays this once. With the
+    /// files comes how many bytes of them to pass on a second.
+    pub(super) fn follow(
+        &self,
+        tenant: &TenantName,
+        files: (Vec<Files>, Option<u64>),
+        since: Option<SystemTime>,
+    ) {
+        let is_none = files.0.is_empty();
         let (say, done) = sync_channel(1);
         self.order(Order::Follow(tenant.clone(), files, since, say));
         let mut late = self.late.lock().unwrap_or_else(PoisonError::into_inner);

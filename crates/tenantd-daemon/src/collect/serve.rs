@@ -168,11 +168,15 @@ fn answer(
             tenant,
             files,
             since,
+            rate,
         } => {
             if let Some(files) = files {
-                follower.follow(&tenant, files, since);
+                follower.follow(&tenant, (files, rate), since);
             }
             let added = sockets.add(&tenant);
+            if let Some(rate) = rate {
+                sockets.pace(&tenant, rate);
+            }
             if let Some(fds) = passed.both() {
                 output.insert(tenant, fds);
                 answer.holds = true;

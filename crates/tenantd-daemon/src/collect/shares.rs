@@ -21,7 +21,7 @@ use rustix::process::{Resource, getrlimit};
 use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::task::spawn_local;
 
-use crate::collect::client::{self, Asked, add};
+use crate::collect::client::{self, Asked, Told, add};
 use crate::collect::{Answer, Ask, Files};
 use crate::logs::{BOTH, Ends};
 use tenantd_core::layout;
@@ -224,10 +224,9 @@ impl Collector {
         let mut assigned = shares.assigned.borrow_mut();
         let number = assigned.place(&plan.name, needed(files.len()), shares.room);
         drop(assigned);
-        shares.post(
-            number,
-            add(&plan.name, Some(files), Some(SystemTime::now())),
-        )
+        let rate = plan.log_rate;
+        let told = Told { files, rate };
+        shares.post(number, add(&plan.name, Some(told), Some(SystemTime::now())))
     }
 }
 

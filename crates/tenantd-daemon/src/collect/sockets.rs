@@ -1,22 +1,25 @@
 //! The tenants' sockets at `/dev/log`. One thread receives, a few messages of one socket at a time, so that
 //! a tenant that sends without a pause does not keep the others waiting.
 
+mod paced;
 #[cfg(test)]
 mod tests;
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::fs;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::MetadataExt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
+use std::time::Instant;
 
 use rustix::event::epoll;
 use rustix::io::Errno;
 
 use crate::collect::frame::{self, Source};
 use crate::logs::Origin;
+use crate::logs::pace::Pace;
 use crate::logs::split::{self, Extent};
 use crate::logs::syslog;
 use tenantd_core::name::{AppName, TenantName};
@@ -60,6 +63,7 @@ struct Socket {
     inbox: Inbox,
     /// Device and inode of its name.
     at: (u64, u64),
+    pace: Mutex<Pace>,
 }
 
 #[derive(Debug)]
@@ -72,8 +76,8 @@ struct Out {
 /// What is left of a socket after messages were received.
 #[derive(Debug)]
 enum Left {
-    /// It may have more.
-    More(Arc<Socket>),
+    /// It may have more, which is to be received then, or at once.
+    More(Arc<Socket>, Option<Instant>),
     /// It has no more.
     Nothing,
     /// It is being closed.
@@ -161,7 +165,13 @@ impl Sockets {
         let before = open.take(tenant);
         open.of.insert(tenant.clone(), key);
         let tenant = tenant.clone();
-        let socket = Arc::new(Socket { tenant, inbox, at });
+        let pace = Mutex::new(Pace::new(None));
+        let socket = Arc::new(Socket {
+            tenant,
+            inbox,
+            at,
+            pace,
+        });
         open.by_key.insert(key, socket);
         drop(open);
         before.map_or(Ok(()), |before| self.empty(before))
@@ -183,7 +193,7 @@ impl Sockets {
         socket.inbox.refuse_more()?;
         loop {
             match self.take(socket)? {
-                Left::More(same) => socket = same,
+                Left::More(same, _) => socket = same,
                 Left::Nothing | Left::Closed => return Ok(()),
             }
         }
@@ -211,20 +221,23 @@ impl Sockets {
 
     fn receive(&self) -> io::Result<()> {
         let mut events: Vec<epoll::Event> = Vec::with_capacity(EVENTS);
+        let mut waiting = BTreeSet::new();
         loop {
             events.clear();
-            match epoll::wait(
-                &self.epoll,
-                rustix::buffer::spare_capacity(&mut events),
-                None,
-            ) {
+            let next = self.end_waiting(&mut waiting)?;
+            let spare = rustix::buffer::spare_capacity(&mut events);
+            match epoll::wait(&self.epoll, spare, next.as_ref()) {
                 Ok(_) | Err(Errno::INTR) => {}
                 Err(errno) => return Err(errno.into()),
             }
             for event in &events {
-                let socket = self.open().by_key.get(&event.data.u64()).cloned();
-                if let Some(socket) = socket {
-                    self.take(socket)?;
+                let key = event.data.u64();
+                let socket = self.open().by_key.get(&key).cloned();
+                if let Some(socket) = socket
+                    && let Left::More(socket, Some(at)) = self.take(socket)?
+                {
+                    self.watch(&socket, key, epoll::EventFlags::empty())?;
+                    waiting.insert((at, key));
                 }
             }
         }
@@ -259,7 +272,11 @@ impl Sockets {
                 return Ok(Left::Closed);
             }
         }
-        Ok(Left::More(socket))
+        let read = (TURN.1 - bytes, TURN.0 - count);
+        let mut pace = socket.pace.lock().unwrap_or_else(PoisonError::into_inner);
+        let at = pace.read(read, Instant::now());
+        drop(pace);
+        Ok(Left::More(socket, at))
     }
 
     /// Closes a socket to which a tenant sent descriptors. No program that logs does that, and closing

@@ -147,6 +147,7 @@ impl Host {
         self.logs
             .add(&plan.name, read_ends)
             .map_err(|error| broken(Stage::Log, &plan.name, &error))?;
+        self.logs.pace(&plan.name, plan.log_rate);
         self.collector.add(plan).await?;
         crash::point("provision: collected", plan.name.as_str());
         // One that an earlier supervisor made would keep the link of that name.

@@ -11,6 +11,8 @@
 //! event, see pipe_write in `fs/pipe.c`), so a pause has a time limit.
 
 mod held;
+mod paced;
+mod rest;
 
 use std::collections::{HashMap, VecDeque};
 use std::io;
@@ -19,7 +21,6 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::logs::mark::Rest;
 use crate::logs::scratch::Scratch;
 use crate::logs::split::{self, LINE_MAX};
 use crate::logs::{Batch, Line, Stream};
@@ -28,6 +29,8 @@ use tenantd_host::fifo::ReadEnds;
 use tenantd_host::want;
 
 pub(crate) use held::{BOTH, Ends, Held};
+pub(crate) use paced::HeldBack;
+use paced::{Paced, Waiting};
 
 /// The most bytes to read from a pipe at once: more than the longest line. It limits the memory
 /// needed, the output that is repeated after a kill, and the time that other pipes wait.
@@ -50,6 +53,7 @@ pub(super) struct Pipes {
     held: Vec<u64>,
     /// When each pause ends. Pauses that ended early are still in the list.
     pauses: VecDeque<(Instant, u64)>,
+    waiting: Waiting,
     scratch: Scratch,
 }
 
@@ -59,6 +63,7 @@ struct Pair {
     pipes: [Option<Pipe>; 2],
     /// Whether it is not read at present.
     is_held: bool,
+    paced: Paced,
 }
 
 #[derive(Debug)]
@@ -82,26 +87,11 @@ enum Pause {
 pub(super) struct Taken {
     key: u64,
     used: usize,
+    lines: usize,
     fd: OwnedFd,
 }
 
 impl Pipes {
-    /// Another descriptor of each pipe that the log collector does not hold.
-    pub(super) fn copy(&self) -> io::Result<Vec<(TenantName, Stream, OwnedFd)>> {
-        let mut copies = Vec::with_capacity(2 * self.open.len());
-        for pair in self.open.values() {
-            for (stream, pipe) in [Stream::Stdout, Stream::Stderr]
-                .into_iter()
-                .zip(&pair.pipes)
-            {
-                if let Some(fd) = pipe.as_ref().and_then(|pipe| pipe.fd.as_ref()) {
-                    copies.push((pair.tenant.clone(), stream, fd.try_clone()?));
-                }
-            }
-        }
-        Ok(copies)
-    }
-
     /// # Errors
     /// What pipe2(2) reports.
     pub(super) fn new(app: AppName) -> io::Result<Self> {
@@ -113,6 +103,7 @@ impl Pipes {
             ready: VecDeque::new(),
             held: Vec::new(),
             pauses: VecDeque::new(),
+            waiting: Waiting::default(),
             scratch: Scratch::new()?,
         })
     }
@@ -142,6 +133,7 @@ impl Pipes {
             tenant: tenant.clone(),
             pipes: fds.map(pipe),
             is_held: false,
+            paced: Paced::new(),
         };
         self.open.insert(number, pair);
         self.of.insert(tenant.clone(), number);
@@ -205,9 +197,10 @@ impl Pipes {
 
     /// Marks the pipes ready whose pause is over. Returns the end of the next pause.
     pub(super) fn end_pauses(&mut self, now: Instant) -> Option<Instant> {
+        let waits = self.end_waiting(now.into()).map(Instant::from);
         while let Some(&(end, key)) = self.pauses.front() {
             if end > now {
-                return Some(end);
+                return Some(waits.map_or(end, |at| at.min(end)));
             }
             self.pauses.pop_front();
             if let Some(pipe) = pipe(&mut self.open, key)
@@ -217,7 +210,7 @@ impl Pipes {
                 self.mark_ready(key);
             }
         }
-        None
+        waits
     }
 
     pub(super) fn any_ready(&self) -> bool {
@@ -248,54 +241,21 @@ impl Pipes {
         }
     }
 
-    /// Consumes what was read. The pipe becomes ready again, behind all others.
+    /// Consumes what was read. The pipe becomes ready again, behind all others, at once or when its pace permits it.
     pub(super) fn consume(&mut self, taken: &Taken) {
-        let &Taken { key, used, ref fd } = taken;
+        let &Taken {
+            key,
+            used,
+            lines,
+            ref fd,
+        } = taken;
         if pipe(&mut self.open, key).is_none() {
             return;
         }
         match self.scratch.consume(fd, used) {
-            Ok(()) => self.ready.push_back(key),
+            Ok(()) => self.read_on(key, (used, lines)),
             Err(error) => self.give_up(key, &error),
         }
-    }
-
-    /// Reads lines of a tenant's pipes, whether they are ready or not: first those of standard
-    /// output. None if there are no more.
-    pub(super) fn take_rest(&mut self, tenant: &TenantName, rest: Rest) -> Option<(Batch, Taken)> {
-        let number = *self.of.get(tenant)?;
-        for key in keys(number) {
-            let Some(pipe) = pipe(&mut self.open, key) else {
-                continue;
-            };
-            let mut lines = Vec::new();
-            let opened = pipe.descriptor((&self.app, tenant), stream(key));
-            let taken = opened.and_then(|fd| {
-                let bytes = self.scratch.copy(&fd)?;
-                let used = match (split::whole_lines(bytes, &mut lines), rest) {
-                    (0, Rest::All) if !bytes.is_empty() => split::end(bytes, &mut lines),
-                    (used, _) => used,
-                };
-                Ok(Taken { key, used, fd })
-            });
-            match taken {
-                Ok(Taken { used: 0, .. }) => {}
-                Ok(taken) => return Some((self.batch(key, lines)?, taken)),
-                // It is read later.
-                Err(error) if want::error_passes(&error) => {}
-                Err(error) => self.give_up(key, &error),
-            }
-        }
-        None
-    }
-
-    /// Consumes what [`Pipes::take_rest`] read. The pipe stays ready or not. Returns the number of
-    /// bytes.
-    pub(super) fn consume_rest(&mut self, taken: &Taken) -> usize {
-        if let Err(error) = self.scratch.consume(&taken.fd, taken.used) {
-            self.give_up(taken.key, &error);
-        }
-        taken.used
     }
 
     /// Reads the lines of one pipe. If there are none, the pipe is not ready any more.
@@ -323,7 +283,13 @@ impl Pipes {
             Pause::Since(_) | Pause::None => {}
         }
         pipe.is_ready = used > 0;
-        Ok((used > 0).then_some(Taken { key, used, fd }))
+        let lines = lines.len();
+        Ok((used > 0).then_some(Taken {
+            key,
+            used,
+            lines,
+            fd,
+        }))
     }
 
     /// A pipe cannot be opened for now: it is read later.
@@ -343,20 +309,6 @@ impl Pipes {
         pipe.is_ready = false;
         pipe.pause = Pause::Since(u32::MAX);
         self.pauses.push_back((Instant::now() + PAUSE_MAX, key));
-    }
-
-    /// Reads the next lines of a pipe without a writer, and at the end an incomplete line.
-    pub(super) fn drain(&mut self, pipe: &OwnedFd, lines: &mut Vec<Line>) -> io::Result<usize> {
-        let bytes = self.scratch.copy(pipe)?;
-        match split::whole_lines(bytes, lines) {
-            0 => Ok(split::end(bytes, lines)),
-            used => Ok(used),
-        }
-    }
-
-    /// Consumes what was drained.
-    pub(super) fn drained(&mut self, pipe: &OwnedFd, used: usize) -> io::Result<()> {
-        self.scratch.consume(pipe, used)
     }
 
     fn batch(&self, key: u64, lines: Vec<Line>) -> Option<Batch> {

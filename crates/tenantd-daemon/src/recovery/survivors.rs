@@ -292,6 +292,7 @@ impl Recovery {
         let read_ends = fifo::make(&self.host.app, tenant, plan.launch.identity.uid)
             .map_err(io::Error::other)?;
         self.host.logs.add(tenant, read_ends)?;
+        self.host.logs.pace(tenant, plan.log_rate);
         self.inherit_pipes(tenant);
         self.host.collector.adopt(plan);
         Ok(())

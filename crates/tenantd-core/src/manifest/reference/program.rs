@@ -57,6 +57,8 @@ keys! {
             app::VISIBLE;
         "logs", Kind::Paths(OF_PROGRAM), Value("[]"), "[\"/var/log/squid/*.log\"]",
             app::LOGS;
+        "log_rate", Kind::Size { min: 4096 }, Value("\"512 KiB\""), "\"2 MiB\"",
+            app::LOG_RATE;
         "files", Kind::Files, Value("[]"),
             "[{ path = \"/etc/guestbook/site.conf\", template = \"site.conf.in\" }]",
             "Files that the program reads and that each tenant has for itself, see \

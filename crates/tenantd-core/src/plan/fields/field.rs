@@ -205,7 +205,7 @@ pub(super) fn admits<'a>(key: Key, label: &'static str, value: Value<'a>) -> Fie
 }
 
 /// A field of the policy.
-pub(super) fn decides<'a>(
+pub(in crate::plan) fn decides<'a>(
     key: Key,
     label: &'static str,
     value: Value<'a>,

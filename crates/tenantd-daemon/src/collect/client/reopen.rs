@@ -23,11 +23,11 @@ impl Client {
         sleep_until(self.link.begun + AGAIN).await;
         self.link.begun = Instant::now();
         self.link = start(&self.app, self.number).await?;
-        for (tenant, files) in self.tenants.clone() {
+        for (tenant, told) in self.tenants.clone() {
             if let Err(error) = self.open_again(&tenant) {
                 self.postpone(&tenant, &error);
             }
-            let again = add(&tenant, Some(files), None);
+            let again = add(&tenant, Some(told), None);
             let answer = self.exchange(&again).await?;
             if let Some(why) = answer.error {
                 tracing::error!(%tenant, "{tenant}: cannot make the socket at its /dev/log: {why}");

@@ -1,6 +1,6 @@
 //! The thread that follows the files of all tenants.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ffi::OsStr;
 use std::io;
 use std::mem::MaybeUninit;
@@ -16,11 +16,13 @@ use rustix::io::Errno;
 
 use crate::collect::Files;
 use crate::collect::follow::file::{self, Key};
+use crate::collect::follow::queue::Queue;
 use crate::collect::follow::tenant::{self, Tenant};
 use crate::collect::follow::watch::unwatch;
 use crate::collect::follow::{Order, lines};
 use crate::collect::frame::{self, Source};
 use crate::collect::sockets::Sockets;
+use crate::logs::pace::Pace;
 use crate::logs::split::Extent;
 use tenantd_core::name::{AppName, TenantName};
 use tenantd_host::fifo;
@@ -42,10 +44,7 @@ pub(super) struct Following {
     tenants: BTreeMap<TenantName, Tenant>,
     /// The folders that a watch is for.
     watches: HashMap<i32, BTreeSet<(TenantName, usize)>>,
-    /// The files to read, each at most once. The one that was just read is last.
-    dirty: VecDeque<(TenantName, Key)>,
-    /// The same.
-    is_dirty: BTreeSet<(TenantName, Key)>,
+    queue: Queue,
     /// When to look at all folders, because events were lost.
     look_at_all: Option<Instant>,
 }
@@ -68,8 +67,7 @@ impl Following {
             wake,
             tenants: BTreeMap::new(),
             watches: HashMap::new(),
-            dirty: VecDeque::new(),
-            is_dirty: BTreeSet::new(),
+            queue: Queue::default(),
             look_at_all: None,
         })
     }
@@ -90,11 +88,10 @@ impl Following {
                 self.look_at_all = None;
                 self.look();
             }
-            if let Some((tenant, key)) = self.dirty.pop_front() {
-                self.is_dirty.remove(&(tenant.clone(), key));
-                if self.read(&tenant, key, false) {
-                    self.touch(&tenant, key);
-                }
+            if let Some((tenant, key)) = self.queue.pop(Instant::now())
+                && self.read(&tenant, key, false)
+            {
+                self.queue.push(&tenant, key);
             }
         }
     }
@@ -102,10 +99,11 @@ impl Following {
     /// Waits for something to do.
     fn wait(&self) -> io::Result<()> {
         let closes = self.tenants.values().filter_map(Tenant::next_close);
-        let next = closes.chain(self.look_at_all).min();
-        let left = match self.dirty.is_empty() {
-            false => Some(Duration::ZERO),
-            true => next.map(|at| at.saturating_duration_since(Instant::now())),
+        let next = closes.chain(self.look_at_all).chain(self.queue.until());
+        let next = next.min();
+        let left = match self.queue.is_ready() {
+            true => Some(Duration::ZERO),
+            false => next.map(|at| at.saturating_duration_since(Instant::now())),
         };
         let left = left.map(|left| Timespec::try_from(left).unwrap_or_default());
         let mut both = [
@@ -141,12 +139,16 @@ impl Following {
         }
     }
 
-    fn follow(&mut self, name: &TenantName, files: Vec<Files>, since: Option<SystemTime>) {
-        let same = self
-            .tenants
-            .get(name)
-            .is_some_and(|tenant| tenant.is_of(&files));
-        if same {
+    fn follow(
+        &mut self,
+        name: &TenantName,
+        (files, rate): (Vec<Files>, Option<u64>),
+        since: Option<SystemTime>,
+    ) {
+        if let Some(tenant) = self.tenants.get_mut(name)
+            && tenant.is_of(&files)
+        {
+            rate.into_iter().for_each(|rate| tenant.pace.set(rate));
             return;
         }
         self.remove(name);
@@ -154,7 +156,8 @@ impl Following {
             return;
         }
         let count = files.len();
-        let tenant = Tenant::new(files, fifo::positions(&self.app, name), since);
+        let mut tenant = Tenant::new(files, fifo::positions(&self.app, name), since);
+        tenant.pace = Pace::new(rate);
         self.tenants.insert(name.clone(), tenant);
         for index in 0..count {
             self.resolve(name, index);
@@ -177,8 +180,7 @@ impl Following {
                 self.unwatch(folder.wd, name, index);
             }
         }
-        self.dirty.retain(|(of, _)| of != name);
-        self.is_dirty.retain(|(of, _)| of != name);
+        self.queue.remove(name);
     }
 
     fn unwatch(&mut self, wd: Option<i32>, name: &TenantName, index: usize) {
@@ -213,16 +215,9 @@ impl Following {
             self.note(name, &format!("cannot follow log files: {error}"));
         }
         for key in keys {
-            self.touch(name, key);
+            self.queue.push(name, key);
         }
         self.say_many(name);
-    }
-
-    fn touch(&mut self, name: &TenantName, key: Key) {
-        let one = (name.clone(), key);
-        if self.is_dirty.insert(one.clone()) {
-            self.dirty.push_back(one);
-        }
     }
 
     /// Handles the events that have arrived, at most as many as fit into the buffer.
@@ -300,7 +295,7 @@ impl Following {
             keys.extend(tenant.concerned(index, file));
         }
         for key in keys {
-            self.touch(name, key);
+            self.queue.push(name, key);
         }
         self.say_many(name);
     }
@@ -322,7 +317,7 @@ impl Following {
             due.flat_map(|(name, it)| it.to_close(now).into_iter().map(|key| (name.clone(), key)));
         for (name, key) in due.collect::<Vec<_>>() {
             if self.read(&name, key, false) {
-                self.touch(&name, key);
+                self.queue.push(&name, key);
                 continue;
             }
             self.read(&name, key, true);
@@ -357,6 +352,12 @@ impl Following {
         if read.bytes.is_empty() {
             return false;
         }
+        let count = read.bytes.iter().filter(|&&byte| byte == b'\n').count();
+        let counted = (read.bytes.len(), count);
+        let tenant = self.tenants.get_mut(name);
+        if let Some(at) = tenant.and_then(|it| it.pace.read(counted, Instant::now())) {
+            self.queue.hold(name, at);
+        }
         let mut frames = Vec::new();
         lines::encode(name, &seen, &read.bytes, is_last, &mut frames);
         self.pass_on(&frames);
@@ -382,13 +383,8 @@ impl Following {
 
     fn note(&self, name: &TenantName, text: &str) {
         let mut frames = Vec::new();
-        frame::encode(
-            name,
-            &Source::Note,
-            text.as_bytes(),
-            Extent::Whole,
-            &mut frames,
-        );
+        let text = text.as_bytes();
+        frame::encode(name, &Source::Note, text, Extent::Whole, &mut frames);
         self.pass_on(&frames);
     }
 

@@ -13,6 +13,7 @@ use crate::collect::Files;
 use crate::collect::follow::file::{self, Key, Position};
 use crate::collect::follow::positions::{Known, Positions};
 use crate::collect::follow::watch::{ABOVE, EVENTS, watch};
+use crate::logs::pace::Pace;
 use tenantd_core::plan::logs::matches;
 
 /// The mark of a datastore with several folders, see [`tenantd_host::datastore`].
@@ -41,6 +42,7 @@ pub(super) struct Tenant {
     since: Option<SystemTime>,
     /// Whether it was said that there are too many files.
     pub(super) said_many: Many,
+    pub(super) pace: Pace,
 }
 
 /// Whether a tenant has too many files.
@@ -93,6 +95,7 @@ impl Tenant {
             positions,
             since,
             said_many: Many::No,
+            pace: Pace::new(None),
         }
     }
 

@@ -99,6 +99,22 @@ impl Pipe {
 }
 
 impl Pipes {
+    /// Another descriptor of each pipe that the log collector does not hold.
+    pub(in crate::logs) fn copy(&self) -> io::Result<Vec<(TenantName, Stream, OwnedFd)>> {
+        let mut copies = Vec::with_capacity(2 * self.open.len());
+        for pair in self.open.values() {
+            for (stream, pipe) in [Stream::Stdout, Stream::Stderr]
+                .into_iter()
+                .zip(&pair.pipes)
+            {
+                if let Some(fd) = pipe.as_ref().and_then(|pipe| pipe.fd.as_ref()) {
+                    copies.push((pair.tenant.clone(), stream, fd.try_clone()?));
+                }
+            }
+        }
+        Ok(copies)
+    }
+
     /// The descriptor of a pipe that was taken out. If it is open, none is needed in addition.
     pub(in crate::logs) fn descriptor(
         &self,
