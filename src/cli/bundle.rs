@@ -160,21 +160,29 @@ pub(super) fn import(selector: &Selector, what: &Import) -> anyhow::Result<End> 
     };
     let stream = io::Cursor::new(begun).chain(stream);
     let config = edit::manifest(selector)?;
-    let place = Place::find(&config, &tenant, &head)?;
+    let entry = entry::with(&head.entry, &what.ip)?;
+    let place = Place::find(&config, &tenant, &entry)?;
+    if place.is_known && !what.ip.is_empty() {
+        bail!(
+            "{tenant}: not imported: its entry in {} has the address, so --ip would change nothing: leave it out, or \
+             `tenantd remove {tenant}` first",
+            config.display()
+        );
+    }
     let mut shown = Shown::new(&format!("{tenant}: imported"));
     let what = bundle::Import {
         plan: &place.plan.datastore,
     };
     let imported = bundle::import(&what, stream, &mut |counts| shown.show(counts));
     shown.end();
-    let Imported { head, counts } = imported
+    let Imported { head: _, counts } = imported
         .map_err(clean)
         .with_context(|| format!("{tenant}: not imported"))?;
     let (counts, source) = (shown::text(counts), place.plan.datastore.source.display());
     println!("{tenant}: imported {counts} into {source}");
     let end = match place.is_known {
         true => End::Done,
-        false => add(selector, &tenant, &head).with_context(|| {
+        false => add(selector, &tenant, &entry).with_context(|| {
             format!(
                 "{tenant}: its datastore is in {source}, but its entry is not in the manifest: correct the cause, then \
                  import it again"
@@ -211,7 +219,11 @@ fn verify(from: &str, stream: impl Read) -> anyhow::Result<End> {
 }
 
 /// Adds the tenant to the manifest, and reloads.
-fn add(selector: &Selector, tenant: &TenantName, head: &Head) -> anyhow::Result<End> {
+fn add(
+    selector: &Selector,
+    tenant: &TenantName,
+    entry: &[(String, String)],
+) -> anyhow::Result<End> {
     let show = Show {
         quiet: false,
         json: false,
@@ -220,7 +232,7 @@ fn add(selector: &Selector, tenant: &TenantName, head: &Head) -> anyhow::Result<
         no_wait: false,
         show,
     };
-    edit::add(selector, tenant, &head.entry, wait)
+    edit::add(selector, tenant, entry, wait)
 }
 
 /// Where a tenant is imported to.
@@ -232,12 +244,16 @@ struct Place {
 
 impl Place {
     /// The plan of the tenant, with the entry of the bundle if the manifest has none.
-    fn find(config: &Path, tenant: &TenantName, head: &Head) -> anyhow::Result<Self> {
-        let (plan, is_known) = edit::planned(config, tenant, &head.entry)?;
+    fn find(
+        config: &Path,
+        tenant: &TenantName,
+        entry: &[(String, String)],
+    ) -> anyhow::Result<Self> {
+        let (plan, is_known) = edit::planned(config, tenant, entry)?;
         let found = plan.tenants.into_iter().find(|it| it.name == *tenant);
         let plan = found.with_context(|| format!("{tenant}: not in the manifest"))?;
         if !is_known {
-            entry::check(config, tenant, &head.entry)?;
+            entry::check(config, tenant, entry)?;
         }
         Ok(Self { plan, is_known })
     }

@@ -233,6 +233,25 @@ fn a_tenant_is_the_same_after_an_export_and_an_import() {
     assert_eq!(code, 0, "{said}");
     assert_eq!(seen(target, |id| id), seen(&data, mapped));
     assert_eq!(fs::read_to_string(&config).unwrap(), text);
+    is_imported_beside(&config);
+}
+
+/// A copy beside the original has a name and an address of its own.
+fn is_imported_beside(config: &Path) {
+    let words = ["import", BUNDLE, "--config", config.to_str().unwrap()];
+    let with = |more: &[&str]| tenantd(&[&words, more].concat());
+    let said = with(&["--as", "copy"]);
+    assert_eq!(said.code, 78, "{said:?}");
+    let said = with(&["--ip", "10.77.0.12"]);
+    assert!(
+        said.code == 1 && said.err.contains("--ip would change nothing"),
+        "{said:?}"
+    );
+    with(&["--as", "copy", "--ip", "10.77.0.12"]).expect(0);
+    let text = fs::read_to_string(config).unwrap();
+    let line = "copy = { ip = \"10.77.0.12\", environment = { TITLE = \"Acme & Sons\" } }";
+    assert!(text.contains(line), "{text}");
+    is_whole(&Path::new(TARGET).with_file_name("copy"));
 }
 
 /// Where users could enter, no file gives privileges.

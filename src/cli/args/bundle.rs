@@ -1,5 +1,6 @@
 //! The arguments of `export` and `import`.
 
+use std::net::IpAddr;
 use std::path::PathBuf;
 
 use clap::{Args, ValueHint};
@@ -30,12 +31,13 @@ EXIT CODES
 pub(super) const IMPORT: &str = "EXAMPLES
   tenantd import acme.tenantd --verify
   tenantd import acme.tenantd --app wiki
-  tenantd import acme.tenantd --app wiki --as acme-copy
+  tenantd import acme.tenantd --app wiki --as acme-copy --ip 10.77.0.20
   zstd -dc acme.tenantd.zst | tenantd import - --app wiki
 
 Makes the datastore of a tenant from a bundle, and adds its entry to the manifest, as `tenantd
 add` does. If the manifest has the tenant already, its entry stays as it is: so a tenant is
-restored, or imported with another address. An entry of a bundle with `user`, `group`,
+restored. With --ip, the entry of the bundle gets this address: a copy beside the original needs
+another one. An entry of a bundle with `user`, `group`,
 `secrets` or `datastore` is refused: write it to the manifest yourself. A datastore that is there is never replaced: move
 it away first.
 
@@ -80,7 +82,10 @@ pub struct Import {
     /// Name of the tenant, instead of that in the bundle
     #[arg(long = "as", value_name = "NAME")]
     pub name: Option<TenantName>,
+    /// Address of the tenant, instead of that in the bundle; one of each family at most
+    #[arg(long, value_name = "ADDRESS", value_delimiter = ',')]
+    pub ip: Vec<IpAddr>,
     /// Only check the bundle
-    #[arg(long, conflicts_with = "name")]
+    #[arg(long, conflicts_with_all = ["name", "ip"])]
     pub verify: bool,
 }
