@@ -3,6 +3,7 @@
 
 mod attacked;
 mod hosts;
+mod room;
 mod several;
 
 use std::fs;
@@ -147,6 +148,22 @@ fn is_killed_and_finished(both: &Both, name: &str, point: &str, is_over: bool) {
         assert!(
             words(&there.out).contains("brings its data here"),
             "{point}: {there:?}"
+        );
+        both.second.tell(&format!("stop {name}")).expect(0);
+    }
+    if point == "move: handed over" {
+        // The first host is lost: what the message says to type. Then it is back.
+        let takeover = format!("`tenantd start {name} --app {} --takeover`", both.first.app);
+        let there = both.second.tell(&format!("start {name}"));
+        assert!(words(&there.out).contains(&takeover), "{there:?}");
+        let there = both.second.tell(&format!("start {name} --takeover"));
+        assert_eq!(there.code, 0, "{there:?} {}", both.second.said());
+    }
+    if point == "move: copied while up" {
+        let there = both.second.tell(&format!("start {name} --takeover"));
+        assert!(
+            there.code != 0 && words(&there.out).contains("its copy is not complete"),
+            "{there:?}"
         );
         both.second.tell(&format!("stop {name}")).expect(0);
     }

@@ -72,10 +72,8 @@ pub fn claim(app: &AppName, tenant: &TenantName, plan: &DatastorePlan) -> Result
     check_mounted(plan)?;
     let is_there = !matches!(open(&plan.source), Err(Errno::NOENT));
     if !is_there {
-        known.check_missing()?;
-    }
-    if !is_there {
         crate::relocation::refuse_begun(plan)?;
+        known.check_missing()?;
     }
     if !is_there && plan.must_exist {
         return Err(must_exist(plan));

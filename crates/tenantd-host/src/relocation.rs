@@ -12,6 +12,7 @@
 //! It decides nothing about tenants, and never removes a datastore with data.
 
 mod links;
+mod lost;
 mod mark;
 
 use std::ffi::{CString, OsString};
@@ -25,6 +26,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{CWD, RenameFlags, fsync, getxattr, renameat_with, syncfs};
 use rustix::io::Errno;
 
+pub use self::lost::take_over;
 use self::mark::{ATTRIBUTE, SIZE_MAX, file, refused};
 pub use self::mark::{Mark, MoveError, mark, mark_of, unmark};
 use crate::datastore::{self, remove};
@@ -362,16 +364,9 @@ pub(crate) fn refuse_begun(plan: &DatastorePlan) -> Result<(), Failure> {
             ));
         }
     };
-    let from = serde_json::from_slice::<Mark>(&bytes[..length]);
-    let from = from.map_or_else(|_| "another host".to_owned(), |mark| mark.other.host);
-    Err(Failure::detail(
-        Stage::Datastore,
-        object,
-        format!(
-            "a move from {from} brings its data here: finish it there with the same `tenantd move`, or undo it with \
-             `tenantd move --undo`"
-        ),
-    ))
+    let mark = serde_json::from_slice(&bytes[..length]).ok();
+    let why = lost::advice(mark.as_ref(), &object);
+    Err(Failure::detail(Stage::Datastore, object, why))
 }
 
 /// The label of a tenant.

@@ -35,16 +35,22 @@ Before the hand-over, `tenantd start NAME` starts it here again, and --undo also
 
 Of several tenants, --parallel are moved at a time. After a failure no further move begins; those under
 way are finished, and the command says which tenants were moved, failed, or were not begun. The same
-command then continues: tenants that the other host has already stay there. --all leaves out tenants of
-another engine, and says so. On a terminal, a move shows what it has copied, and how fast, unless
+command then continues: tenants that the other host has already stay there. The first one is refused if the
+other host has no room for all. --all leaves out tenants of another engine or with storage = \"replicated\", says so,
+and ends with code 4 if one of them runs here: then this host is not empty. On a terminal, a move shows what it has copied, and how fast, unless
 others are under way beside it.
 
 The other host is reached with ssh, as root, or with --rsh or TENANTD_RSH: a command to which the name
-of the host and a command are appended, as for rsync.
+of the host and a command are appended, as for rsync. If tenantd there says nothing for 60 s, that is a failure; rsync
+waits for 60 s, and for one more for each 20 MB of the data.
+
+If a host is lost in the middle: before the hand-over, the one that the tenant comes from has all of its data, and
+starts it when it is back. After it, or if the copy is complete, `tenantd start NAME --takeover` on the other host starts the
+tenant there, and if that one is lost, on this host: only if the lost host will never use the data again.
 
 EXIT CODES
   0 moved, and ready there   1 refused or failed; the message says where the tenant is and what to
-  type   2 usage error   78 manifest has problems";
+  type   2 usage error   4 moved, but tenants that --all leaves out run here   78 manifest has problems";
 
 /// The arguments of `move`.
 #[derive(Debug, Args)]
@@ -131,7 +137,7 @@ pub struct Receive {
 }
 
 /// A name of a host, as ssh(1) takes it, that is no option.
-fn host(typed: &str) -> Result<String, String> {
+pub(super) fn host(typed: &str) -> Result<String, String> {
     let is_good = |c: char| c.is_ascii_alphanumeric() || ".-_@".contains(c);
     match typed.starts_with('-') || typed.is_empty() || !typed.chars().all(is_good) {
         true => Err("expected the name of a host, or USER@HOST".to_owned()),

@@ -123,11 +123,19 @@ pub(super) fn compare(
     judged(&said, false)
 }
 
+/// How many seconds rsync waits for the other side, which may read all of the data meanwhile: 60, and those in which a
+/// slow disk does.
+fn patience(bytes: u64) -> u64 {
+    const SLOW: u64 = 20_000_000;
+    60 + bytes / SLOW
+}
+
 fn rsync(peer: &Peer<'_>) -> Command {
     let mut command = Command::new("rsync");
     command
         .args(["-aAXS", "--numeric-ids", "--no-human-readable", "--stats"])
         .arg(format!("--filter={}", relocation::KEPT))
+        .arg(format!("--timeout={}", patience(peer.bytes)))
         .args(["-e", peer.rsh])
         .env("LC_ALL", "C");
     command

@@ -4,8 +4,10 @@
 
 mod copy;
 mod earlier;
-mod peer;
+pub(super) mod heard;
+pub(super) mod peer;
 mod receive;
+mod room;
 mod rounds;
 mod several;
 mod shown;
@@ -44,6 +46,9 @@ struct Offer {
     entry: Vec<(String, String)>,
     /// The size of the data.
     bytes: u64,
+    /// The size of what the same command brings to the same folder after it.
+    #[serde(default)]
+    later: u64,
     /// The generation of the owner record that the target takes.
     generation: u64,
     /// When the source has proved that it uses the datastore no longer, once it has.

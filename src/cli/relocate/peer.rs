@@ -1,12 +1,12 @@
 //! The other host: a command on it per step.
 
-use std::io::Write;
 use std::process::{Command, Stdio};
 
 use anyhow::{Context, bail};
 
 use super::super::args::Step;
 use super::super::plain::plain;
+use super::heard::{self, Heard};
 use super::{Offer, Reply};
 use tenantd_core::name::{AppName, TenantName};
 
@@ -15,7 +15,7 @@ use tenantd_core::name::{AppName, TenantName};
 const SSH: &str = "ssh -o ConnectTimeout=30 -o ServerAliveInterval=15";
 
 /// The command that reaches a host.
-pub(super) fn rsh(given: &str) -> &str {
+pub(in super::super) fn rsh(given: &str) -> &str {
     match given {
         "ssh" => SSH,
         given => given,
@@ -29,6 +29,8 @@ pub(super) struct Peer<'a> {
     pub(super) host: &'a str,
     pub(super) app: &'a AppName,
     pub(super) tenant: &'a TenantName,
+    /// The size of the data, once it is known.
+    pub(super) bytes: u64,
     /// Whether no other tenant is moved meanwhile: then progress is shown on a terminal.
     pub(super) is_alone: bool,
 }
@@ -41,7 +43,7 @@ impl Peer<'_> {
         let mut words = self.rsh.split_whitespace();
         let program = words.next().context("--rsh: no command")?;
         // A shell reads it there: names have no characters that are special to one.
-        let mut child = Command::new(program)
+        let child = Command::new(program)
             .args(words)
             .arg(self.host)
             .args(["tenantd", "receive", "--app", self.app.as_str(), step])
@@ -52,22 +54,19 @@ impl Peer<'_> {
             .stderr(Stdio::piped())
             .spawn()
             .with_context(|| format!("cannot execute {program}"))?;
-        if let Some(mut stdin) = child.stdin.take() {
-            let text = serde_json::to_vec(offer)?;
-            // One that ends early says why.
-            drop(stdin.write_all(&text));
-        }
-        let said = child.wait_with_output().context(program.to_owned())?;
-        if !said.status.success() {
-            let why = String::from_utf8_lossy(&said.stderr);
+        let text = serde_json::to_vec(offer)?;
+        let Heard { status, out, err } = heard::listen(child, text, heard::SILENCE)
+            .with_context(|| format!("{}: `tenantd receive {step}`", self.host))?;
+        if !status.success() {
+            let why = String::from_utf8_lossy(&err);
             let why = why.trim().trim_start_matches("error: ");
             let why = match why {
-                "" => said.status.to_string(),
+                "" => status.to_string(),
                 _ => plain(&why.replace('\n', "; "), usize::MAX),
             };
             bail!("{}: {why}", self.host);
         }
-        let text = String::from_utf8_lossy(&said.stdout);
+        let text = String::from_utf8_lossy(&out);
         let last = text.lines().last().unwrap_or_default();
         serde_json::from_str(last).with_context(|| {
             let shown = plain(last, 200);

@@ -2,6 +2,7 @@
 
 use std::io::{self, Read, Write};
 use std::path::Path;
+use std::time::Duration;
 
 use anyhow::{Context, bail};
 use rustix::fs::statvfs;
@@ -9,6 +10,7 @@ use serde_json::Value;
 
 use super::super::args::{Receive, Show, Step, Wait};
 use super::super::{End, edit};
+use super::heard::beating;
 use super::{Offer, Reply, states};
 use tenantd_api::client::app::Selector;
 use tenantd_core::name::TenantName;
@@ -24,6 +26,9 @@ const OFFER_MAX: u64 = 16 << 20;
 /// What is left free of a filesystem.
 const SPARE: u64 = 64 << 20;
 
+/// How long a step may take that starts no tenant: the copy is written to the disk, or removed.
+const FILES: Duration = Duration::from_secs(600);
+
 /// The keys of a plan that may differ between hosts: where its data is, and by which link it is reached.
 const OF_THE_HOST: [&str; 5] = ["datastore", "link", "hidden", "autostart", "resolv"];
 
@@ -36,7 +41,7 @@ pub(in super::super) fn receive(selector: &Selector, what: &Receive) -> anyhow::
     let offer: Offer = serde_json::from_slice(&text)
         .context("the other host has sent what this tenantd does not know: use the same version")?;
     let here = Received::find(selector, &what.tenant, offer)?;
-    let reply = here.step(selector, what.step)?;
+    let reply = beating(here.limit(what.step), || here.step(selector, what.step))?;
     writeln!(io::stdout(), "{}", serde_json::to_string(&reply)?)?;
     Ok(End::Done)
 }
@@ -93,6 +98,22 @@ impl Received {
             left: self.offer.left.filter(|_| sealed.is_some()),
             since: self.offer.since,
             was_up: self.offer.was_up,
+        }
+    }
+
+    /// How long a step may take. Of a start, the program says that.
+    fn limit(&self, step: Step) -> Duration {
+        let policy = &self.tenant.policy;
+        match step {
+            Step::Check | Step::Stage | Step::Seal | Step::Abandon => FILES,
+            Step::Take => {
+                let phases = [&policy.phases.init, &policy.phases.before].into_iter();
+                let phases = phases.flatten().map(|phase| phase.within);
+                phases.fold(
+                    policy.ready_within.saturating_add(FILES),
+                    Duration::saturating_add,
+                )
+            }
         }
     }
 
@@ -164,7 +185,7 @@ impl Received {
             );
         }
         relocation::check_free(datastore, &offer.from, &self.label)?;
-        has_room(&datastore.source, offer.bytes)
+        has_room(&datastore.source, offer.bytes, offer.later)
     }
 
     /// Whether both hosts would run the same program in the same way.
@@ -225,17 +246,21 @@ fn said(failure: tenantd_core::stage::Failure) -> anyhow::Error {
     anyhow::anyhow!("{failure}")
 }
 
-/// Whether the filesystem of a place has this much room.
-fn has_room(place: &Path, bytes: u64) -> anyhow::Result<()> {
+/// Whether the filesystem of a place has room for this much, and for what follows.
+fn has_room(place: &Path, bytes: u64, later: u64) -> anyhow::Result<()> {
     let there = place.ancestors().find(|folder| folder.exists());
     let there = there.unwrap_or(Path::new("/"));
     let found = statvfs(there).with_context(|| there.display().to_string())?;
     let free = found.f_bavail * found.f_frsize;
-    let needed = bytes.saturating_add(SPARE);
+    let needed = bytes.saturating_add(later).saturating_add(SPARE);
+    let with = match later {
+        0 => String::new(),
+        later => format!(", {} MiB of them for the tenants that follow", later >> 20),
+    };
     match free >= needed {
         true => Ok(()),
         false => bail!(
-            "{}: {} MiB are free, and {} MiB are needed",
+            "{}: {} MiB are free, and {} MiB are needed{with}",
             there.display(),
             free >> 20,
             needed >> 20

@@ -11,11 +11,15 @@ use super::super::args::Move;
 use super::super::{End, bundle, edit, plan};
 use super::signals::Signals;
 use super::source::{self, Order};
+use super::{room, states};
 use tenantd_api::client::app::Selector;
 use tenantd_api::client::pattern::resolve;
 use tenantd_core::name::TenantName;
 use tenantd_core::plan::model::{Plan, TenantPlan};
 use tenantd_host::{datastore, relocation};
+
+/// The exit code if tenants run here that only their engine moves.
+const STAY: u8 = 4;
 
 /// Moves tenants, or says what would be done, or undoes moves.
 pub(in super::super) fn relocate(selector: &Selector, what: &Move) -> anyhow::Result<End> {
@@ -30,24 +34,29 @@ pub(in super::super) fn relocate(selector: &Selector, what: &Move) -> anyhow::Re
             .map_err(|unmatched| super::super::unmatched(&plan.app, &unmatched))?,
     };
     let signals = Signals::catch().context("cannot catch signals")?;
-    let order = |tenant| Order {
+    let order = |tenant, later| Order {
         tenant,
         host: &host,
         rsh: &what.rsh,
         dry_run: what.dry_run,
         undo: what.undo,
+        later,
         is_alone: meant.len() == 1 || what.parallel == 1,
         signals: signals.clone(),
     };
     if let ([tenant], false) = (meant.as_slice(), what.all) {
-        return source::relocate(selector, &order(tenant));
+        return source::relocate(selector, &order(tenant, 0));
     }
-    let here = match what.undo {
-        true => meant.iter().collect(),
+    let (names, stay) = match what.undo {
+        true => (meant.iter().collect(), Vec::new()),
         false => these(&plan, &meant, what.all)?,
     };
+    let later = match what.undo {
+        true => vec![0; names.len()],
+        false => room::later(&plan, &names)?,
+    };
     let moves = Moves {
-        names: here,
+        names,
         next: AtomicUsize::new(0),
         is_halted: AtomicBool::new(false),
         ends: Mutex::new(Vec::new()),
@@ -55,32 +64,38 @@ pub(in super::super) fn relocate(selector: &Selector, what: &Move) -> anyhow::Re
     std::thread::scope(|scope| {
         for _ in 0..usize::from(what.parallel).min(moves.names.len()) {
             scope.spawn(|| {
-                moves.drive(|tenant| {
+                moves.drive(|number, tenant| {
                     // One that came too late for the move before.
                     signals.check()?;
-                    source::relocate(selector, &order(tenant))
+                    source::relocate(selector, &order(tenant, later[number]))
                 });
             });
         }
     });
-    moves.sum_up(what, &host)
+    moves.sum_up(what, &host, &stay)
 }
 
-/// Those of the tenants that have data here, and are to be moved. Says why others stay.
+/// Those of the tenants that have data here, and are to be moved; and those that run here and stay. Says why others are not
+/// moved.
 fn these<'a>(
     plan: &Plan,
     meant: &'a [TenantName],
     is_all: bool,
-) -> anyhow::Result<Vec<&'a TenantName>> {
-    let mut these = Vec::new();
+) -> anyhow::Result<(Vec<&'a TenantName>, Vec<&'a TenantName>)> {
+    let (mut these, mut stay) = (Vec::new(), Vec::new());
     for name in meant {
         let tenant = plan.tenants.iter().find(|it| it.name == *name);
-        match tenant.map(|it| stays(it, is_all)).transpose()?.flatten() {
-            None => these.push(name),
-            Some(why) => writeln!(std::io::stdout(), "{name}: not moved: {why}")?,
+        let Some(why) = tenant.map(|it| stays(it, is_all)).transpose()?.flatten() else {
+            these.push(name);
+            continue;
+        };
+        writeln!(std::io::stdout(), "{name}: not moved: {why}")?;
+        let is_ours = tenant.is_none_or(|it| source::is_movable(it).is_ok());
+        if !is_ours && states::status(&plan.app, name)?.pid.is_some() {
+            stay.push(name);
         }
     }
-    Ok(these)
+    Ok((these, stay))
 }
 
 /// Why a tenant is left out, if it is.
@@ -108,13 +123,13 @@ struct Moves<'a> {
 
 impl<'a> Moves<'a> {
     /// Does one after another, beside others that do.
-    fn drive(&self, one: impl Fn(&'a TenantName) -> anyhow::Result<End>) {
+    fn drive(&self, one: impl Fn(usize, &'a TenantName) -> anyhow::Result<End>) {
         while !self.is_halted.load(Ordering::SeqCst) {
             let number = self.next.fetch_add(1, Ordering::SeqCst);
             let Some(&name) = self.names.get(number) else {
                 break;
             };
-            let done = one(name);
+            let done = one(number, name);
             if let Err(error) = &done {
                 self.is_halted.store(true, Ordering::SeqCst);
                 let text = format!("{error:#}");
@@ -128,7 +143,7 @@ impl<'a> Moves<'a> {
     }
 
     /// Says what was done, and what was not.
-    fn sum_up(self, what: &Move, host: &str) -> anyhow::Result<End> {
+    fn sum_up(self, what: &Move, host: &str, stay: &[&TenantName]) -> anyhow::Result<End> {
         let ends = self
             .ends
             .into_inner()
@@ -150,7 +165,12 @@ impl<'a> Moves<'a> {
         };
         writeln!(std::io::stdout(), "{done}: {}", of(true))?;
         if ends.iter().all(|(_, is_done)| *is_done) {
-            return Ok(End::Done);
+            if stay.is_empty() {
+                return Ok(End::Done);
+            }
+            let names = list(stay.iter().map(|name| name.as_str()).collect());
+            writeln!(std::io::stdout(), "still here: {names}")?;
+            return Ok(End::Exited(STAY));
         }
         let rest = self.names.iter().map(|name| name.as_str());
         let rest = rest.filter(|name| ends.iter().all(|(ended, _)| ended.as_str() != *name));

@@ -38,6 +38,8 @@ pub(super) struct Order<'a> {
     pub(super) rsh: &'a str,
     pub(super) dry_run: bool,
     pub(super) undo: bool,
+    /// The size of what is moved to the same folder after it.
+    pub(super) later: u64,
     /// Whether no other tenant is moved meanwhile.
     pub(super) is_alone: bool,
     pub(super) signals: Signals,
@@ -74,6 +76,7 @@ pub(super) fn relocate(selector: &Selector, what: &Order<'_>) -> anyhow::Result<
             host: what.host,
             app: &plan.app,
             tenant: what.tenant,
+            bytes: 0,
             is_alone: what.is_alone,
         },
         offer: Offer {
@@ -84,6 +87,7 @@ pub(super) fn relocate(selector: &Selector, what: &Order<'_>) -> anyhow::Result<
             plan: data::tenant(&tenant),
             entry: keys(&text, what.tenant)?,
             bytes: 0,
+            later: what.later,
             generation: record.as_ref().map_or(1, |record| record.generation + 1),
             left: None,
             was_up: true,
@@ -161,6 +165,7 @@ impl Source<'_> {
         self.offer.was_up = states::is_wanted(&status) || earlier.is_some_and(|it| it.was_up);
         if !self.is_shared() {
             self.offer.bytes = copy::survey(source, u64::MAX)?.bytes;
+            self.peer.bytes = self.offer.bytes;
         }
         let now = SystemTime::now().duration_since(UNIX_EPOCH)?;
         // The clock of a file's times is a tick behind.
@@ -286,7 +291,9 @@ impl Source<'_> {
             let host = peer.host;
             format!(
                 "{name}: handed over to {host}, and not ready there: correct the cause, then `tenantd move {name} {host}` \
-                 again; this host does not start it"
+                 again; this host does not start it. If {host} is switched off and will never use the data again: `tenantd start \
+                 {name} --app {} --takeover` here",
+                self.app
             )
         })?;
         crash::point("move: taken", name.as_str());

@@ -75,12 +75,21 @@ pub(crate) async fn ready_datastore(
 ) -> Result<Question, Failure> {
     let (app, plan) = (app.clone(), Arc::clone(plan));
     blocking(move || {
+        let label = lock::label(&app, &plan.name);
+        let is_local = plan.policy.storage == Storage::Local;
+        if takeover
+            && is_local
+            && let Some(from) = relocation::take_over(&plan.datastore, &label)?
+        {
+            let tenant = &plan.name;
+            tracing::warn!(%tenant, "{tenant}: took the copy of a move that host {from} has not finished");
+        }
         let datastore = datastore::claim(&app, &plan.name, &plan.datastore)?;
         crash::point("provision: datastore made", plan.name.as_str());
-        let (label, path) = (lock::label(&app, &plan.name), &plan.datastore.source);
+        let path = &plan.datastore.source;
         claim::release(datastore.as_fd(), path, &label)?;
         crash::point("provision: claim proved", plan.name.as_str());
-        if takeover && plan.policy.storage == Storage::Local {
+        if takeover && is_local {
             relocation::refuse_stub(path)?;
         }
         let before = owner::take(datastore.as_fd(), path, &label, takeover)?;
