@@ -1,6 +1,8 @@
 //! `cluster`: prints the commands that make the tenants of a manifest resources of Pacemaker, and compares a running
 //! cluster with them.
 
+mod versions;
+
 use std::io::{self, Read, Write};
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -10,38 +12,49 @@ use serde_json::json;
 
 use super::End;
 use super::args::{Cluster, Task};
-use super::plan;
+use super::{config, plan};
+use tenantd_api::client::app::Selector;
 use tenantd_core::name::AppName;
 use tenantd_core::plan::cluster::check::{Finding, check};
 use tenantd_core::plan::cluster::{self, Hosts, Shell, cib};
 
-/// Prints the commands for a manifest, or what of a cluster is not as they would make it.
-pub(super) fn cluster(config: &Path, what: &Cluster) -> anyhow::Result<End> {
+/// Prints the commands for a manifest, or what of a cluster is not as they would make it, or versions.
+pub(super) fn cluster(selector: Selector, what: &Cluster) -> anyhow::Result<End> {
+    match what.task {
+        Task::Plan if what.hosts.is_empty() => planned(&config(selector, Some("cluster"))?, what),
+        Task::Plan => {
+            bail!("`cluster plan` asks no hosts: leave them out, or type `cluster versions`")
+        }
+        Task::Versions => versions::versions(&selector, what),
+    }
+}
+
+fn planned(config: &Path, what: &Cluster) -> anyhow::Result<End> {
     let (plan, _) = plan::read(config)?;
     let shell = if what.pcs { Shell::Pcs } else { Shell::Crm };
     let hosts = Hosts {
         local: what.local.clone(),
         sizes: what.size.clone(),
     };
-    match what.task {
-        Task::Plan if what.check => {
-            let (from, text) = configuration(what.cib.as_deref())?;
-            let found = cib::read(&text).with_context(|| format!("cannot read {from}"))?;
-            let findings = check(&plan, shell, &hosts, &found)?;
-            match what.json {
-                true => print_json(&plan.app, &findings)?,
-                false => print(&plan.app, &findings)?,
-            }
-            if !findings.is_empty() {
-                return Ok(End::NotAsWanted);
-            }
+    if !what.check {
+        if what.json {
+            bail!("`cluster plan --json` is for --check");
         }
-        Task::Plan => {
-            let text = cluster::text(&plan, shell, &hosts)?;
-            io::stdout().lock().write_all(text.as_bytes())?;
-        }
+        let text = cluster::text(&plan, shell, &hosts)?;
+        io::stdout().lock().write_all(text.as_bytes())?;
+        return Ok(End::Done);
     }
-    Ok(End::Done)
+    let (from, text) = configuration(what.cib.as_deref())?;
+    let found = cib::read(&text).with_context(|| format!("cannot read {from}"))?;
+    let findings = check(&plan, shell, &hosts, &found)?;
+    match what.json {
+        true => print_json(&plan.app, &findings)?,
+        false => print(&plan.app, &findings)?,
+    }
+    Ok(match findings.is_empty() {
+        true => End::Done,
+        false => End::NotAsWanted,
+    })
 }
 
 /// What the cluster has, and where that was read.

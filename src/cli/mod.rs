@@ -150,7 +150,7 @@ fn dispatch(cli: Cli) -> anyhow::Result<End> {
         Command::Move(what) => relocate::relocate(&selector, &what),
         Command::Receive(what) => relocate::receive(&selector, &what),
         Command::Schema => schema::schema(),
-        Command::Cluster(what) => cluster::cluster(&config(selector, Some("cluster"))?, &what),
+        Command::Cluster(what) => cluster::cluster(selector, &what),
         Command::Ocf { action } => Ok(ocf::ocf(action)),
         Command::ImportUnit(what) => import::import(&what.unit),
         Command::Learn(what) => learn::learn(&what),

@@ -12,6 +12,7 @@ pub(super) const HELP: &str = "EXAMPLES
   tenantd cluster plan --config wiki.toml --pcs --size h1=64GiB,16 --size h2=64GiB,16
   tenantd cluster plan --config /etc/tenantd/wiki.toml --check
   tenantd cluster plan --config wiki.toml --check --cib cib.xml --json | jq -r '.findings[].fix'
+  tenantd cluster versions --app wiki h1 h2 h3
 
 Prints a script that makes each tenant with engine = \"pacemaker\" a resource of the cluster, with the name
 APP.TENANT. It changes nothing. Run the script on one host of the cluster, where it applies all or nothing.
@@ -35,7 +36,12 @@ CHECK  With --check nothing is printed for a shell: what the cluster has, read w
   extra, and says what to type, for crm or pcs. Longer time limits are no difference. Rules, templates and
   groups are not compared. With --json, one object: app, ok, and findings with kind, subject, found and fix.
 
-Exit code 1: with --check, something is missing, different or extra, or the cluster cannot be read; else, no tenant has that engine, or an option does not fit the manifest.   78: the manifest has
+VERSIONS  `versions` asks each host, with ssh as root or the command of --rsh, and prints a line for each: the
+  version of tenantd on disk and that of the supervisor that runs, the file that the tenants run and the package
+  that it is of (dpkg or rpm), how many tenants run, and how many of them still run an older file. Pacemaker is not
+  needed for it.
+
+Exit code 1: versions, the hosts differ, tenants run an older file, or a host does not answer; with --check, something is missing, different or extra, or the cluster cannot be read; else, no tenant has that engine, or an option does not fit the manifest.   78: the manifest has
 problems.";
 
 /// What is done for a cluster.
@@ -43,14 +49,27 @@ problems.";
 pub enum Task {
     /// Print the commands
     Plan,
+    /// Print the versions that hosts have
+    Versions,
 }
 
 /// The arguments of `cluster`.
 #[derive(Debug, Args)]
 pub struct Cluster {
-    /// What to do: plan
+    /// What to do: plan, or versions
     #[arg(value_enum, value_name = "TASK", hide_possible_values = true)]
     pub task: Task,
+    /// With versions, the hosts to ask; without one, this host
+    #[arg(value_name = "HOST", value_parser = super::relocate::host)]
+    pub hosts: Vec<String>,
+    /// With versions, command that runs a command on a host
+    #[arg(
+        long,
+        value_name = "COMMAND",
+        env = "TENANTD_RSH",
+        default_value = "ssh"
+    )]
+    pub rsh: String,
     /// Print commands for crm(8) [default]
     #[arg(long, conflicts_with = "pcs")]
     pub crm: bool,
@@ -63,8 +82,8 @@ pub struct Cluster {
     /// With --check, the cluster is what this file has, as cibadmin --query prints it; - is standard input
     #[arg(long, value_name = "FILE", requires = "check")]
     pub cib: Option<PathBuf>,
-    /// With --check, print JSON
-    #[arg(long, requires = "check")]
+    /// With --check or versions, print JSON
+    #[arg(long)]
     pub json: bool,
     /// Tenants with storage = "local" whose data is on this host
     #[arg(long, value_name = "HOST=TENANT,...")]

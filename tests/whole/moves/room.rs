@@ -1,4 +1,4 @@
-//! All tenants of a host to another one, which has room for each of them and not for all.
+//! All tenants of a host to another one, which has room for each of them and not for all, and what the hosts run.
 
 use std::fs;
 use std::process::Command;
@@ -61,5 +61,26 @@ fn all_tenants_need_room_together_and_those_of_an_engine_stay() {
     both.first.tell(&["stop", "cask"]).expect(0);
     let said = both.move_with(&["--all", "h2"], "");
     assert_eq!(said.code, 0, "{said:?}");
+    versions_are_shown(&both);
     both.end();
+}
+
+fn versions_are_shown(both: &Both) {
+    let ask = |hosts: &[&str]| {
+        let words = ["cluster", "versions", "--rsh", &both.second.rsh];
+        both.first.tell(&[&words, hosts].concat())
+    };
+    let version = env!("CARGO_PKG_VERSION");
+    let said = ask(&["h2"]).expect(0);
+    let line = said.lines().nth(1).unwrap();
+    let words: Vec<&str> = line.split_whitespace().collect();
+    assert_eq!(words[..5], ["h2", version, version, "0", "0"], "{said}");
+    assert!(line.ends_with("/srv/counter"), "{said}");
+    fs::write("/srv/broken", "versions").unwrap();
+    let said = ask(&["h2"]);
+    assert!(
+        said.code == 1 && said.err.contains("h2: not known: broken"),
+        "{said:?}"
+    );
+    fs::remove_file("/srv/broken").unwrap();
 }

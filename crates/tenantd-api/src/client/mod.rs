@@ -272,6 +272,14 @@ impl Connection {
         Ok(self.understand(answer)?.residue)
     }
 
+    /// The version of the running supervisor.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn version(&mut self) -> Result<String, ClientError> {
+        follow!(self.upgraded()).map(|it| it.version)
+    }
+
     /// Makes the supervisor execute the program on disk in its place, and waits until that one
     /// answers. The tenants keep running.
     ///
