@@ -7,15 +7,18 @@ import os, re, select, shutil, signal, socket, subprocess, sys, threading, time
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, HERE)
-import partitions
+import partitions, relocate
+from remote import Remote, until
 LAB, PROGRAM, SCENARIOS = sys.argv[1], sys.argv[2], sys.argv[3:]
 HOSTS = ["a", "b", "c"]
 TENANTS = {"t1": "10.88.0.101", "t2": "10.88.0.102"}
-TOKEN = 3000
+TOKEN = int(os.environ.get("LAB_TOKEN", "3000"))
 TIMEOUT_STOP = 10
 PERIOD = 0.002
 # Whether a time beyond its goal is a failure: the machine may be busy, and the program a debug build.
 STRICT = os.environ.get("LAB_STRICT") == "yes"
+# Whether a host that was lost need not return.
+SHORT = os.environ.get("LAB_SHORT") == "yes"
 
 
 def run(*words, check=True, **more):
@@ -31,20 +34,12 @@ def write(path, text, mode=0o644):
     os.chmod(path, mode)
 
 
-def until(what, is_so, limit=60):
-    end = time.monotonic() + limit
-    while not (found := is_so()):
-        if time.monotonic() > end:
-            raise SystemExit(f"still not so after {limit} s: {what}")
-        time.sleep(0.02)
-    return found
-
-
 COROSYNC = f"""totem {{
  version: 2
  cluster_name: lab
  transport: udpu
  token: {TOKEN}
+ token_coefficient: 0
 }}
 logging {{
  to_logfile: yes
@@ -87,17 +82,48 @@ storage = "shared"
 """ + "".join(f'{name} = {{ ip = "{ip}" }}\n' for name, ip in TENANTS.items())
 
 
+def pairs(element, of, **values):
+    return f'<{element} id="{of}">' + "".join(
+        f'<nvpair id="{of}-{key}" name="{key.replace("_", "-")}" value="{value}"/>' for key, value in values.items()) + f"</{element}>"
+
+
+def tenant(name):
+    operations = "".join(
+        f'<op id="{name}-{it}" name="{it}" interval="{every}" timeout="{within}s"/>'
+        for it, every, within in [("start", "0s", 20), ("stop", "0s", TIMEOUT_STOP), ("monitor", "2s", 10)])
+    return (f'<primitive id="{name}" class="ocf" provider="tenantd" type="tenant">'
+            + pairs("instance_attributes", f"{name}-i", app="store", name=name, config=f"{LAB}/store.toml", storage="shared")
+            + f"<operations>{operations}</operations>" + pairs("meta_attributes", f"{name}-m", migration_threshold=1) + "</primitive>")
+
+
+# What the cluster is to do, by the part of its configuration.
+CONFIGURATION = {
+    "crm_config": "<crm_config>" + pairs("cluster_property_set", "cib-bootstrap-options", stonith_enabled="true", no_quorum_policy="stop") + "</crm_config>",
+    "rsc_defaults": "<rsc_defaults>" + pairs("meta_attributes", "rsc-options", resource_stickiness=100) + "</rsc_defaults>",
+    "resources": '<resources><primitive id="power" class="stonith" type="fence_lab"><instance_attributes id="power-i">'
+                 + f'<nvpair id="power-dir" name="dir" value="{LAB}/fence"/><nvpair id="power-list" name="pcmk_host_list" value="a b c"/>'
+                 + '</instance_attributes><operations><op id="power-o" name="monitor" interval="600s"/></operations></primitive>'
+                 + "".join(map(tenant, TENANTS)) + "</resources>",
+    "constraints": "<constraints>" + "".join(
+        f'<rsc_location id="p-{name}" rsc="{name}" score="10" node="{host}"/>' for name, host in [("t1", "a"), ("t2", "b")]) + "</constraints>",
+}
+
+
 class Host:
     def __init__(self, name):
         self.name, self.number, self.own = name, HOSTS.index(name) + 1, f"{LAB}/{name}"
-        for folder in ["corosync", "lib-corosync", "sbin", "work", "etc", "etc-work"]:
+        for folder in ["corosync", "lib-corosync", "sbin", "work", "etc", "etc-work", "disk"]:
             os.makedirs(f"{self.own}/{folder}")
         shutil.copytree("/usr/lib/ocf/resource.d", f"{self.own}/ocf", symlinks=True)
         os.mkdir(f"{self.own}/ocf/tenantd")
         shutil.copy(f"{HERE}/../../packaging/ocf/tenant", f"{self.own}/ocf/tenantd/tenant")
         shutil.copy(f"{HERE}/fence_lab", f"{self.own}/sbin/fence_lab")
+        shutil.copy(f"{HERE}/remote", f"{self.own}/sbin/remote")
         os.symlink(PROGRAM, f"{self.own}/sbin/tenantd")
         run("cp", "-a", "/var/lib/pacemaker", f"{self.own}/pacemaker")
+        # Without it, Pacemaker waits for 20 s before the first election.
+        run("sh", "-ec", """export CIB_file=$1/cib/cib.xml; rm -f $1/cib/*; cibadmin --empty >$CIB_file
+            crm_attribute --type crm_config --name dc-deadtime --update 2s; chown -R hacluster:haclient $1""", "sh", f"{self.own}/pacemaker")
         write(f"{self.own}/corosync/corosync.conf", COROSYNC.replace("LOG", f"{self.own}/corosync.log"))
         write(f"{self.own}/etc/machine-id", f"{self.number:032x}\n")
         self.cgroup = f"/sys/fs/cgroup/tenantd-lab-{os.environ['LAB_ID']}/{name}"
@@ -121,9 +147,16 @@ class Host:
         self.sh("ip", "address", "add", f"10.88.0.{10 + self.number}/24", "dev", "eth0")
         self.dead_at, self.is_booting = None, False
 
-    def sh(self, *words, **more):
+    def within(self, *words, env=()):
+        """The words that run a command on this host."""
         path = f"PATH={self.own}/sbin:/usr/sbin:/usr/bin:/sbin:/bin"
-        return run("nsenter", "-t", str(self.pid), "-n", "-m", "-p", "env", path, *words, **more)
+        return ["nsenter", "-t", str(self.pid), "-n", "-m", "-p", "-u", "-C", "env", path, f"LAB_REMOTE={LAB}/remote", *env, *words]
+
+    def start(self, *words, env=(), **more):
+        return subprocess.Popen(self.within(*words, env=env), **more)
+
+    def sh(self, *words, **more):
+        return run(*self.within(*words), **more)
 
     def die(self):
         """Ends all processes of the host at once."""
@@ -139,7 +172,7 @@ class Host:
             return found + [below for kid in found for below in kids(kid)]
         for pid in kids(self.pid):
             words = open(f"/proc/{pid}/cmdline", "rb").read().split(b"\0")
-            if words[:2] == [b"tenantd", b"run"]:
+            if words[:2] == [b"tenantd", b"run"] and words[3].endswith(b"/store.toml"):
                 return pid
         return None
 
@@ -177,13 +210,13 @@ class Fence(threading.Thread):
 class Client(threading.Thread):
     """Asks each tenant every 2 ms, and notes when it was answered."""
 
-    def __init__(self):
+    def __init__(self, tenants):
         super().__init__(daemon=True)
-        self.answers = {name: [] for name in TENANTS}
+        self.tenants, self.answers = tenants, {name: [] for name in tenants}
 
     def run(self):
         sockets = {}
-        for name, ip in TENANTS.items():
+        for name, ip in self.tenants.items():
             one = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
             one.setblocking(False)
             sockets[one] = (name, (ip, 80))
@@ -214,9 +247,9 @@ class Client(threading.Thread):
 class Writer(threading.Thread):
     """Writes numbers to a tenant, and notes those that were acknowledged."""
 
-    def __init__(self, name):
+    def __init__(self, ip):
         super().__init__(daemon=True)
-        self.tenant, self.acknowledged = name, []
+        self.ip, self.acknowledged = ip, []
 
     def run(self):
         number, one = 0, None
@@ -224,7 +257,7 @@ class Writer(threading.Thread):
             number += 1
             try:
                 if one is None:
-                    one = socket.create_connection((TENANTS[self.tenant], 80), timeout=0.3)
+                    one = socket.create_connection((self.ip, 80), timeout=0.3)
                 one.sendall(b"%d\n" % number)
                 if one.recv(64) == b"%d\n" % number:
                     self.acknowledged.append(number)
@@ -237,10 +270,14 @@ class Writer(threading.Thread):
 
 
 class Lab:
+    folder, strict = LAB, STRICT
+
     def __init__(self):
         os.makedirs(f"{LAB}/shared")
         shutil.copy(f"{HERE}/store.py", f"{LAB}/store.py")
         write(f"{LAB}/store.toml", MANIFEST)
+        for part, text in CONFIGURATION.items():
+            write(f"{LAB}/cib-{part}.xml", text)
         run("ip", "link", "set", "lo", "up")
         run("ip", "link", "add", "br0", "type", "bridge")
         run("ip", "link", "set", "br0", "up")
@@ -248,9 +285,17 @@ class Lab:
         self.hosts = {name: Host(name) for name in HOSTS}
         self.fence = Fence(self.hosts)
         self.fence.start()
-        self.client = Client()
-        self.writers = {name: Writer(name) for name in TENANTS}
+        self.remotes = {name: Remote(host, f"{LAB}/remote") for name, host in self.hosts.items()}
+        self.client = Client(TENANTS)
+        self.writers = {name: Writer(ip) for name, ip in TENANTS.items()}
         self.bad = []
+        # These need no cluster.
+        self.is_alone = all(it.startswith("relocate") for it in SCENARIOS)
+        if self.is_alone:
+            write(f"{LAB}/alone", "")
+        if any(it.startswith("relocate") for it in SCENARIOS):
+            for host in self.hosts.values():
+                relocate.prepare(host, LAB)
 
     def any(self):
         """A host that lives and is not cut off."""
@@ -271,18 +316,13 @@ class Lab:
             self.fence.reset(name)
             self.hosts[name].boot()
             self.hosts[name].cut = False
+        if self.is_alone:
+            return
         until("all hosts are in the cluster", lambda: "Online: [ a b c ]" in self.crm("crm_mon", "-1", check=False), 90)
 
     def configure(self):
-        primitives = "".join(
-            f"primitive {name} ocf:tenantd:tenant params app=store name={name} config={LAB}/store.toml storage=shared "
-            f"op start timeout=20s op stop timeout={TIMEOUT_STOP}s op monitor interval=2s timeout=10s meta migration-threshold=1\n"
-            for name in TENANTS)
-        text = (f'primitive power stonith:fence_lab params dir={LAB}/fence pcmk_host_list="a b c" op monitor interval=600s\n'
-                f"{primitives}location p1 t1 10: a\nlocation p2 t2 10: b\n"
-                "rsc_defaults resource-stickiness=100\n"
-                "property stonith-enabled=true no-quorum-policy=stop\ncommit\n")
-        self.crm("crm", "configure", input=text)
+        self.crm("sh", "-ec", """for part in crm_config rsc_defaults resources constraints; do
+            cibadmin --modify --allow-create --scope $part --xml-file $1/cib-$part.xml; done""", "sh", LAB)
 
     def where(self, name):
         said = self.crm("crm_resource", "-r", name, "-W", check=False)
@@ -305,16 +345,7 @@ class Lab:
 
     def doubles(self):
         """How often two copies of a tenant ran at the same moment."""
-        doubles = 0
-        for name in TENANTS:
-            folder, copies = f"{LAB}/shared/{name}", []
-            for file in os.listdir(folder):
-                if file.startswith("copy-"):
-                    copies.append(tuple(int(it) for it in open(f"{folder}/{file}").read().split()))
-            # A copy that was ended before it wrote its times kept nothing either.
-            copies = sorted(filter(None, copies))
-            doubles += sum(sooner[1] >= later[0] for sooner, later in zip(copies, copies[1:]))
-        return doubles
+        return sum(relocate.doubles([f"{LAB}/shared/{name}"]) for name in TENANTS)
 
     def proof(self):
         """How often two copies ran at the same moment, and how many acknowledged numbers are missing."""
@@ -405,6 +436,8 @@ def lost(lab, scenario, lose, goal):
     until("t1 is on another host", lambda: lab.where("t1") in others, 90)
     lab.settle({"t1": None})
     lab.judge(scenario, since, {"t1": goal, "t2": 100})
+    if SHORT:
+        return
     host.die()
     lab.boot(name)
     lab.clear()
@@ -457,8 +490,16 @@ def plan(lab):
     print(f"{'cluster plan':24} crm takes it, and crm_verify finds no fault", flush=True)
 
 
+def moves(lab):
+    relocate.all(lab, Client, Writer)
+
+
+def moves_short(lab):
+    relocate.short(lab, Client, Writer)
+
+
 ALL = {"plan": plan, "move": move, "swap": swap, "drain": drain, "supervisor": supervisor_killed, "killed": killed, "cut": cut_off,
-       "stop": stop_fails, "fence": fence_delayed}
+       "stop": stop_fails, "fence": fence_delayed, "relocate": moves, "relocate-short": moves_short}
 
 
 def main():
@@ -468,11 +509,12 @@ def main():
     lab.boot(*HOSTS)
     if "tester" in SCENARIOS:
         tester(lab)
-    lab.configure()
-    lab.client.start()
-    lab.settle({"t1": "a", "t2": "b"})
-    for writer in lab.writers.values():
-        writer.start()
+    if not lab.is_alone:
+        lab.configure()
+        lab.client.start()
+        lab.settle({"t1": "a", "t2": "b"})
+        for writer in lab.writers.values():
+            writer.start()
     print(f"three hosts and two tenants after {time.monotonic() - begun:.1f} s", flush=True)
     for scenario in filter(ALL.get, SCENARIOS):
         ALL[scenario](lab)
