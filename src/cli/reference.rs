@@ -191,7 +191,7 @@ const STATUS: &[Section] = &[
             ),
             (
                 "last_failure, starved, probe, by_hand, reached, usage",
-                "The last failure that this supervisor has seen (time, reason), and the strikes that count now (strikes, strikes_max with 0 for no limit, until). What it waited for when the kernel notified of pressure last: time, resource, percent of the time, by (the tenant that used most), text. What its probes found: probe, passed, failed, failing (in a row), most (in a row, at which the program is ended), last (why). Limits that were set with tenantd set: limit, value, planned (of the manifest, or null). Limits reached since the last launch: limit, count and text. What it uses, its limits and what is not counted, if it is named.",
+                "The last failure (time, reason), which the next supervisor knows too, and the strikes that count now (strikes, strikes_max with 0 for no limit, until). What it waited for when the kernel notified of pressure last: time, resource, percent of the time, by (the tenant that used most), text. What its probes found: probe, passed, failed, failing (in a row), most (in a row, at which the program is ended), last (why). Limits that were set with tenantd set: limit, value, planned (of the manifest, or null). Limits reached since the last launch: limit, count and text. What it uses, its limits and what is not counted, if it is named.",
             ),
         ],
     ),

@@ -1,19 +1,34 @@
 //! What `status NAME` tells of a tenant that has failed and is up again, and of what it waits for.
 
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::PathBuf;
+
 use nix::sys::signal::Signal;
 
-use crate::support::daemon::{Daemon, signal};
+use crate::support::daemon::{Daemon, signal, write_manifest};
 use crate::support::place::{self, folder, script};
+use crate::support::until;
+
+const MANIFEST: &str = "[app]\nname = \"APP\"\nuser = \"root\"\ncommand = [\"/srv/app\"]\ndatastore.path = \"/srv/data\"\n\
+     restart = { delay = \"100ms\", strikes = 3 }\n[tenants]\nbolt = { ip = \"10.77.0.12\" }\n";
+
+const ACME: &str = "acme = { ip = \"10.77.0.11\" }\n";
 
 fn start() -> Daemon {
     place::host();
     folder("/srv/data");
     script("app", "echo no room for more >&2\nexec sleep 1000000");
-    Daemon::start_settled(
-        "[app]\nname = \"APP\"\nuser = \"root\"\ncommand = [\"/srv/app\"]\ndatastore.path = \"/srv/data\"\n\
-         restart = { delay = \"100ms\", strikes = 3 }\n[tenants]\nacme = { ip = \"10.77.0.11\" }\n\
-         bolt = { ip = \"10.77.0.12\" }\n",
-    )
+    Daemon::start_settled(&format!("{MANIFEST}{ACME}"))
+}
+
+/// Kills the program of acme, and waits until it was started again this often.
+fn dies(daemon: &Daemon, restarts: u32) {
+    let pid = daemon.tenant("acme").pid.unwrap();
+    signal(pid, Signal::SIGKILL);
+    daemon.until_tenant("acme", |it| {
+        it.restarts == restarts && it.pid.is_some_and(|it| it != pid)
+    });
 }
 
 /// The lines below a tenant that is shown alone.
@@ -35,20 +50,13 @@ fn a_failure_is_known_once_the_tenant_is_up_again() {
             "{begin} ... {end}: {lines:?}"
         );
     };
-    let dies = |restarts| {
-        let pid = daemon.tenant("acme").pid.unwrap();
-        signal(pid, Signal::SIGKILL);
-        daemon.until_tenant("acme", |it| {
-            it.restarts == restarts && it.pid.is_some_and(|it| it != pid)
-        });
-    };
-    dies(1);
+    dies(&daemon, 1);
     let lines = below(&daemon);
     is(&lines, "FAILED ", "ago: was killed by SIGKILL");
     is(&lines, "STDERR no room for more", "");
     is(&lines, "STRIKES 1 of 3, the oldest counts for ", "s");
     is(&lines, "NEXT `tenantd ", "logs acme` shows what it said");
-    dies(2);
+    dies(&daemon, 2);
     is(&below(&daemon), "STRIKES 2 of 3", "s");
     // Of several tenants, one that is left by a filter was not named.
     daemon.tell(&["stop", "bolt"]).expect(0);
@@ -65,5 +73,56 @@ fn a_failure_is_known_once_the_tenant_is_up_again() {
         !lines.iter().any(|it| it.starts_with("STRIKES")),
         "{lines:?}"
     );
+    daemon.end();
+}
+
+#[test]
+fn the_next_supervisor_knows_the_last_failure() {
+    let mut daemon = start();
+    // The times pass.
+    let shown = |daemon: &Daemon| {
+        let lines = below(daemon).into_iter();
+        let lines = lines.filter(|it| {
+            ["FAILED", "STDERR", "STRIKES", "NEXT"]
+                .iter()
+                .any(|word| it.starts_with(word))
+        });
+        let lines = lines.map(|it| match it.split_once(" ago: ") {
+            Some((_, reason)) => reason.to_owned(),
+            None => it
+                .split(" counts for ")
+                .next()
+                .unwrap_or_default()
+                .to_owned(),
+        });
+        lines.collect::<Vec<_>>()
+    };
+    let when = |daemon: &Daemon| daemon.tenant("acme").last_failure.unwrap().time;
+    dies(&daemon, 1);
+    let file = PathBuf::from(format!("/run/tenantd/.failures/{}/acme", daemon.app));
+    until("the failure is written", || file.exists());
+    let (before, time) = (shown(&daemon), when(&daemon));
+    assert_eq!(before.len(), 4, "{before:?}");
+    assert!(time.is_some());
+    let mode = |path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    assert_eq!((mode(file.parent().unwrap()), mode(&file)), (0o700, 0o600));
+    daemon.kill();
+    daemon.again();
+    assert_eq!((shown(&daemon), when(&daemon)), (before.clone(), time));
+    daemon.tell(&["upgrade"]).expect(0);
+    assert_eq!((shown(&daemon), when(&daemon)), (before, time));
+    daemon.kill();
+    fs::write(&file, "{\"time\":").unwrap();
+    daemon.again();
+    let lines = shown(&daemon);
+    assert!(!lines.iter().any(|it| it.contains("SIGKILL")), "{lines:?}");
+    let said = daemon.output();
+    let warned = format!("cannot understand {}, which is removed", file.display());
+    assert!(said.contains(&warned), "{said}");
+    dies(&daemon, 2);
+    until("the next failure is written", || file.exists());
+    write_manifest(&daemon.app, MANIFEST);
+    daemon.tell(&["reload"]).expect(0);
+    until("what is removed has no failure", || !file.exists());
     daemon.end();
 }

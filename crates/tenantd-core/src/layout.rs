@@ -74,6 +74,9 @@ pub const LOG: &str = "/run/tenantd/.log";
 /// The folder of the tenants' names for dnsmasq(8) on the host. No application has this name.
 pub const HOSTS: &str = "/run/tenantd/.hosts";
 
+/// The folder of the tenants' last failures, for the next supervisor. No application has this name.
+pub const FAILURES: &str = "/run/tenantd/.failures";
+
 /// The runtime folder of `app`.
 #[must_use]
 pub fn folder(app: &AppName) -> PathBuf {

@@ -1,8 +1,10 @@
 //! What the supervisor notes of what happens, for the meter, which keeps it: see [`tenantd_host::history`].
 //!
 //! A thread writes, so that no disk blocks the loop. Each line has a number among those of its tenant: the meter shows
-//! a number that is missing as a gap. Without a meter on this host nothing is written.
+//! a number that is missing as a gap. Without a meter on this host nothing is written. The same thread writes the last
+//! failures of tenants, for the next supervisor.
 
+mod last_failure;
 mod steps;
 
 use std::collections::BTreeMap;
@@ -20,8 +22,10 @@ use tenantd_api::wire::asked::{RequestEvent, RequestOutcome};
 use tenantd_core::name::{AppName, TenantName};
 use tenantd_core::plan::changes;
 use tenantd_core::plan::diff::Changes;
+use tenantd_host::failures::Failed;
 use tenantd_host::history::{ROOT, append};
 
+pub(crate) use last_failure::last_failure;
 pub(crate) use steps::note_step;
 
 /// How many lines may wait for the disk: some for each of a thousand tenants.
@@ -60,6 +64,8 @@ enum End {
 
 enum Work {
     Line(Option<TenantName>, Vec<u8>),
+    /// The last failure of a tenant, for the next supervisor; none of one that was removed.
+    Failure(TenantName, Option<Failed>),
     Flush(SyncSender<()>),
 }
 
@@ -97,6 +103,7 @@ fn write_all(work: &Receiver<Work>) {
         match one {
             // The end of the process does not wait any longer.
             Work::Flush(done) => drop(done.send(())),
+            Work::Failure(tenant, failed) => last_failure::write(&history.app, &tenant, failed),
             Work::Line(tenant, line) => {
                 let is_read = is_read();
                 history.is_read.store(is_read, Ordering::Relaxed);

@@ -230,7 +230,7 @@ async fn open(
         wants,
         reloads: Reloads::new(manifest, plan.network, plan.control),
         handover: Handover::new(upgrade, log_guard),
-        transitions: Transitions::default(),
+        transitions: Transitions::begin(app, &plans),
         subscriptions: Subscriptions::default(),
         targets: Targets::new(),
         unit: Unit::new(),

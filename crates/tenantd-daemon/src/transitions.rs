@@ -3,29 +3,54 @@
 
 pub(crate) mod state_counts;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::Duration;
 
-use jiff::Timestamp;
-
-use tenantd_core::name::TenantName;
+use tenantd_core::layout;
+use tenantd_core::name::{AppName, TenantName};
+use tenantd_core::plan::model::TenantPlan;
 use tenantd_core::plan::phase::Phase;
 use tenantd_core::supervisor::event::Event;
 use tenantd_core::supervisor::view::{StateWord, View, Why};
 use tenantd_core::supervisor::{Cause, Find, Supervisor, Transition};
+use tenantd_host::failures::{self, Failed, Found};
 
 use crate::clock;
+use crate::history;
 use crate::transitions::state_counts::StateCounts;
 
 /// Logs transitions and keeps the state counts.
-#[derive(Default)]
 pub(super) struct Transitions {
     state_counts: StateCounts,
-    /// The last failure of each tenant that had one: when, and why.
-    failures: BTreeMap<TenantName, (Timestamp, String)>,
+    /// The last failure of each tenant that had one.
+    failures: BTreeMap<TenantName, Failed>,
 }
 
 impl Transitions {
+    /// Continues with the last failures that earlier supervisors saw of these tenants.
+    pub(super) fn begin(app: &AppName, plans: &[Arc<TenantPlan>]) -> Self {
+        let planned: BTreeSet<&TenantName> = plans.iter().map(|plan| &plan.name).collect();
+        let found = failures::found(app, |tenant| planned.contains(tenant));
+        let found = found.unwrap_or_else(|error| {
+            let folder = layout::FAILURES;
+            tracing::error!(
+                "cannot read {folder}/{app}: what failed before this supervisor began is not shown: {error}"
+            );
+            Found::default()
+        });
+        for (path, error) in found.damaged {
+            tracing::warn!(
+                "cannot understand {}, which is removed: what failed there last is not shown: {error}",
+                path.display()
+            );
+        }
+        Self {
+            state_counts: StateCounts::default(),
+            failures: found.failures,
+        }
+    }
+
     /// Counts the tenant of an event that plans a new one, before the supervisor handles the event.
     /// Returns the new tenant.
     pub(super) fn on_event(
@@ -58,18 +83,21 @@ impl Transitions {
         };
         let reached = reached.filter(|_| matches!(why, Why::Exit(_)));
         let why = reached.map_or_else(|| why.to_string(), |reached| format!("{why}; {reached}"));
-        let failure = (clock::date(clock::now()), why);
-        self.failures.insert(transition.tenant.clone(), failure);
+        let failed = Failed::new(clock::date(clock::now()), why);
+        history::last_failure(&transition.tenant, Some(failed.clone()));
+        self.failures.insert(transition.tenant.clone(), failed);
     }
 
-    /// The last failure of a tenant: when, and why.
-    pub(super) fn failure_of(&self, tenant: &TenantName) -> Option<&(Timestamp, String)> {
+    /// The last failure of a tenant.
+    pub(super) fn failure_of(&self, tenant: &TenantName) -> Option<&Failed> {
         self.failures.get(tenant)
     }
 
     /// Stops counting a tenant that was removed and released.
     pub(super) fn on_removed(&mut self, tenant: &TenantName) {
-        self.failures.remove(tenant);
+        if self.failures.remove(tenant).is_some() {
+            history::last_failure(tenant, None);
+        }
         self.state_counts.end();
     }
 

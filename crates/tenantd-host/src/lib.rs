@@ -29,6 +29,7 @@
 //! | [`scratch`] | a copy of the host in which nothing that is written stays |
 //! | [`sealed`] | a copy of this program that nobody can change |
 //! | [`counters`] | what tenants have used, as the kernel counts it |
+//! | [`failures`] | the last failure of each tenant, for the next supervisor |
 //! | [`history`] | what supervisors note for the meter of what happens |
 //! | [`owner`], [`bundle`] | which host uses a datastore; a tenant as one stream |
 //! | [`crash`] | points at which a test kills the process |
@@ -48,6 +49,7 @@ pub mod datastore;
 mod default_route;
 pub mod doctor;
 pub mod facts;
+pub mod failures;
 pub mod fifo;
 pub mod given;
 pub mod history;

@@ -19,6 +19,7 @@ use tenantd_core::name::{AppName, TenantName};
 use tenantd_core::stage::Failure;
 
 use super::claim;
+use super::failures;
 use super::inherited::{Inherited, is_file};
 
 /// The folder that holds the runtime folders of all applications.
@@ -198,6 +199,7 @@ impl Runtime {
         }
         crash::point("finish: state file gone", "");
         remove_sockets(&self.folder)?;
+        remove_failures(&self.folder)?;
         let path = self.folder.join("lock");
         // Remove the file while the lock is held, so that a process that waits for it notices.
         fs::remove_file(&path).map_err(RuntimeError::io("remove", &path))?;
@@ -259,6 +261,14 @@ fn remove_sockets(folder: &Path) -> Result<(), RuntimeError> {
         }
         Ok(()) | Err(_) => Ok(()),
     }
+}
+
+fn remove_failures(folder: &Path) -> Result<(), RuntimeError> {
+    let name = folder.file_name().unwrap_or_default().to_string_lossy();
+    let Ok(app) = name.parse() else {
+        return Ok(());
+    };
+    failures::remove_all(&app).map_err(|(path, error)| RuntimeError::io("remove", &path)(error))
 }
 
 fn open_lock(path: &Path) -> io::Result<Option<File>> {

@@ -2,11 +2,11 @@
 
 use serde::{Deserialize, Serialize};
 
-/// The last failure of a tenant that this supervisor has seen, and the strikes that count now. It is also known
-/// once the tenant is up again.
+/// The last failure of a tenant, and the strikes that count now. It is also known once the tenant is up again, and to
+/// the next supervisor.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LastFailure {
-    /// When (RFC 3339, UTC); null if an earlier supervisor saw it.
+    /// When (RFC 3339, UTC); null if it is not known.
     pub time: Option<jiff::Timestamp>,
     /// Why; null as `time`.
     pub reason: Option<String>,

@@ -120,7 +120,7 @@ pub struct Frozen {
     refused: Option<String>,
 }
 
-/// The last failure of a tenant: when (RFC 3339, UTC) and why, which is null if an earlier supervisor saw it; how many
+/// The last failure of a tenant: when (RFC 3339, UTC) and why, which are null if that is not known; how many
 /// strikes count now, with how many it becomes failed (0: never), and when the oldest one counts no longer.
 #[derive(CustomType)]
 pub struct LastFailure {
