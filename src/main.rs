@@ -8,6 +8,10 @@ use anstyle::{AnsiColor, Style};
 use tenantd::cli::wrap::wrapped;
 use tenantd::cli::{self, BadManifest, End, exec::NotRun, gc::Unconfirmed};
 use tenantd_daemon::collect;
+use tenantd_host::launch::memory::Memory;
+
+#[global_allocator]
+static MEMORY: Memory = Memory;
 
 /// The exit code of a bad manifest (`EX_CONFIG`, sysexits.h): the unit does not restart on it.
 const BAD_MANIFEST: u8 = 78;

@@ -12,6 +12,7 @@ use tenantd_daemon::manifest::ManifestFile;
 use tenantd_daemon::{self, Start, logs, own_log, signals};
 use tenantd_host::doctor::{self, Grade};
 use tenantd_host::inherited::Inherited;
+use tenantd_host::launch::memory;
 use tenantd_host::{limits, timeline};
 
 /// Runs all tenants of a manifest until a signal stops them. If a running supervisor started this
@@ -55,11 +56,18 @@ fn supervise(
     inherited: Inherited,
     descriptors: rustix::process::Rlimit,
 ) -> anyhow::Result<End> {
+    // Before the plan, which is the largest that it has.
+    let kept = memory::keep_from_children();
     let reading = timeline::span("start: read the manifest", config);
     let (plan, manifest) = fitting(config, plan::read_to_run(config)?)?;
     drop(reading);
     let logs_go_to = logs::place();
     let log_guard = own_log::init(&plan.app, logs_go_to, false).context("cannot set up the log")?;
+    if let Err(errno) = kept {
+        tracing::warn!(
+            "each launch copies the memory of the supervisor, and takes longer: cannot reserve addresses for it: {errno}"
+        );
+    }
     let writers = doctor::manifest(manifest.path());
     if writers.grade != Grade::Good {
         tracing::warn!("manifest: {}", writers.found);

@@ -42,6 +42,61 @@ fn child(daemon: &Daemon, other_than: Option<u32>) -> u32 {
     })
 }
 
+/// The mappings of a process that its children do not get, as they are in its list, and their kilobytes of memory.
+fn kept(pid: u32) -> (Vec<(u64, u64)>, u64) {
+    let text = fs::read_to_string(format!("/proc/{pid}/smaps")).unwrap();
+    let (mut kept, mut kilobytes) = (Vec::new(), 0);
+    let (mut here, mut resident) = ((0, 0), 0);
+    for line in text.lines() {
+        if let Some(bounds) = bounds(line) {
+            here = bounds;
+        } else if let Some(size) = line.strip_prefix("Rss:") {
+            resident = size.trim().trim_end_matches(" kB").parse().unwrap();
+        } else if line.starts_with("VmFlags:") && line.split(' ').any(|flag| flag == "dc") {
+            kept.push(here);
+            kilobytes += resident;
+        }
+    }
+    (kept, kilobytes)
+}
+
+/// The addresses at the begin of a line of a list of mappings, see proc_pid_maps(5).
+fn bounds(line: &str) -> Option<(u64, u64)> {
+    let (from, to) = line.split_once(' ')?.0.split_once('-')?;
+    let number = |text| u64::from_str_radix(text, 16).ok();
+    Some((number(from)?, number(to)?))
+}
+
+/// The kilobytes of memory of a process that no file backs.
+fn anonymous(pid: u32) -> u64 {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    let line = status
+        .lines()
+        .find_map(|line| line.strip_prefix("RssAnon:"));
+    line.unwrap()
+        .trim()
+        .trim_end_matches(" kB")
+        .parse()
+        .unwrap()
+}
+
+/// A child has the memory that was made for it, and not that of its supervisor.
+fn has_little_memory(supervisor: u32, child: u32) {
+    let (kept, kilobytes) = kept(supervisor);
+    let whole = anonymous(supervisor);
+    assert!(kilobytes > 1024, "{kilobytes} of {whole} KB are kept");
+    let maps = fs::read_to_string(format!("/proc/{child}/maps")).unwrap();
+    for (from, to) in maps.lines().filter_map(bounds) {
+        let shared = kept.iter().find(|(first, end)| from < *end && *first < to);
+        assert_eq!(shared, None, "the child has {from:x}-{to:x}");
+    }
+    let has = anonymous(child);
+    assert!(
+        has + kilobytes <= whole + 512,
+        "{has} KB, {kilobytes} of {whole} KB kept"
+    );
+}
+
 #[test]
 fn a_child_that_hangs_before_its_program_is_ended() {
     place::host();
@@ -54,6 +109,7 @@ fn a_child_that_hangs_before_its_program_is_ended() {
          [tenants]\nacme = {{ ip = \"10.77.0.11\" }}\n"
     ));
     let first = child(&daemon, None);
+    has_little_memory(daemon.pid(), first);
     let as_nobody = Command::new("setpriv")
         .args(["--reuid", NOBODY, "--regid", NOBODY, "--clear-groups"])
         .args(["kill", "-STOP", &first.to_string()])

@@ -27,6 +27,7 @@ use tenantd_core::supervisor::{Limits, Supervisor};
 use tenantd_host::cgroup::{Tree, Watch};
 use tenantd_host::children::{Children, Making};
 use tenantd_host::inherited::Inherited;
+use tenantd_host::launch::memory;
 use tenantd_host::network::{Network, Note};
 use tenantd_host::runtime::Runtime;
 use tenantd_host::{crash, notify, timeline};
@@ -102,6 +103,7 @@ pub fn run(plan: Plan, start: Start) -> anyhow::Result<()> {
         .stack_size(LOOP_STACK)
         .spawn(move || {
             let _serving = serving;
+            memory::keep_stack_from_children();
             run_loop(plan, start, recovering)
         })
         .context("cannot start the thread of the event loop")?;
@@ -117,6 +119,7 @@ fn run_loop(plan: Plan, start: Start, recovering: Making) -> anyhow::Result<()> 
         .enable_all()
         .max_blocking_threads(BLOCKING_MAX)
         .thread_keep_alive(Duration::MAX)
+        .on_thread_start(memory::keep_stack_from_children)
         .build()
         .context("cannot start the event loop")?;
     threads::start(&runtime)?;

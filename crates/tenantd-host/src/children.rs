@@ -28,6 +28,7 @@ use rustix::event::{EventfdFlags, PollFd, PollFlags, eventfd, poll};
 use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, getpid, pidfd_open, set_child_subreaper};
 
+use crate::launch::memory::for_child;
 use crate::launch::raw::{self, Stop};
 use crate::launch::ready_fd::ReadyFd;
 use crate::process::{self, Ended};
@@ -228,10 +229,13 @@ pub(crate) fn run(work: Work) {
     }
     let (reply, done) = mpsc::sync_channel::<()>(1);
     // Dropped after the work, whatever happens.
-    shared.work.push_back(Box::new(move || {
-        work();
-        drop(reply);
-    }));
+    let work: Work = for_child(|| {
+        Box::new(move || {
+            work();
+            drop(reply);
+        }) as _
+    });
+    shared.work.push_back(work);
     drop(shared);
     wake();
     let _dropped = done.recv();

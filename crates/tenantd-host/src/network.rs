@@ -64,6 +64,7 @@ use std::thread;
 use tokio::sync::{mpsc, oneshot, watch as latest};
 
 use crate::crash;
+use crate::launch::memory::keep_stack_from_children;
 use crate::netns::{ClosedNetns, Netns, Sysctls};
 use tenantd_core::plan::model::{self, LinkPlan, NetworkPlan};
 use tenantd_core::stage::{Failure, Stage};
@@ -133,7 +134,10 @@ impl Network {
         let (wanted, seen) = latest::channel((Generation::default(), plan));
         thread::Builder::new()
             .name("net".into())
-            .spawn(move || run(seen, queue, notes, opened))
+            .spawn(move || {
+                keep_stack_from_children();
+                run(seen, queue, notes, opened);
+            })
             .map_err(|error| broken(Stage::Link, "(the net thread)", &error))?;
         let opened = outcome.await.map_err(|_| ended())??;
         Ok(Network {

@@ -12,7 +12,7 @@ use std::path::Path;
 
 use code::File;
 use rules::{LINES_MAX, MODULES, RULES};
-use rules::{head, host, layers, length, phrases, purity, unsafety, words};
+use rules::{forks, head, host, layers, length, phrases, purity, unsafety, words};
 
 fn read(folder: &Path, files: &mut Vec<File>) {
     let top = Path::new(env!("CARGO_MANIFEST_DIR"));
@@ -138,6 +138,17 @@ fn the_other_rules_can_fail() {
     assert_eq!(unsafety("quota/place.rs", "unsafe { f() }"), 1);
     assert_eq!(unsafety("process.rs", "fn f() { unsafe { g() } }"), 1);
     assert_eq!(unsafety("process.rs", "#![allow(unsafe_code)]"), 1);
+    let forks = |text| count(forks, "crates/tenantd-host/src/keeper.rs", text);
+    for text in [
+        "unsafe { libc::fork() }",
+        "command.pre_exec(f)",
+        "command.uid(0)",
+        "libc::SYS_clone3",
+        "Command::new(\"nft\")",
+    ] {
+        assert_eq!(forks(text), 1, "{text}");
+    }
+    assert_eq!(forks("seen.uid(); Command::new(\"/proc/self/exe\")"), 0);
     assert_eq!(
         count(words, "src/link.rs", "struct LinkManager; fn helper() {}"),
         1

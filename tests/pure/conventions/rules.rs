@@ -91,6 +91,12 @@ const UNSAFE: [&str; 2] = [
     "crates/tenantd-host/src/launch/",
     "crates/tenantd-host/src/quota/raw.rs",
 ];
+/// Where a supervisor makes copies of its process: they have little of its memory, see decision 0101.
+const FORKS: [&str; 3] = [
+    "crates/tenantd-host/src/launch/clone.rs",
+    "crates/tenantd-host/src/launch/idmap.rs",
+    "crates/tenantd-host/src/launch/memory/tests.rs",
+];
 pub(crate) const LINES_MAX: usize = 400;
 /// Words that are vague or misleading in this project.
 const REFUSED: &[&str] = &[
@@ -157,8 +163,9 @@ const UNCLEAR: &[&str] = &[
 ];
 
 /// All rules.
-pub(crate) const RULES: &[fn(&File) -> Vec<String>] =
-    &[layers, host, purity, length, unsafety, words, phrases, head];
+pub(crate) const RULES: &[fn(&File) -> Vec<String>] = &[
+    layers, host, purity, length, unsafety, forks, words, phrases, head,
+];
 
 /// The module of the core that a file belongs to.
 fn module(file: &File) -> Option<&str> {
@@ -248,6 +255,40 @@ pub(crate) fn unsafety(file: &File) -> Vec<String> {
         return Vec::new();
     }
     vec![format!("unsafe belongs under {}", UNSAFE.join(" or "))]
+}
+
+/// A child that is not made by posix_spawn(3), which uses the memory of its parent, or in [`FORKS`] would end with
+/// SIGSEGV.
+pub(crate) fn forks(file: &File) -> Vec<String> {
+    let places = [HOST, "crates/tenantd-daemon/src/"];
+    let is_elsewhere = !places.iter().any(|place| file.path.starts_with(place));
+    if is_elsewhere || FORKS.contains(&&*file.path) {
+        return Vec::new();
+    }
+    let tokens = tokens(file.code());
+    let calls = [
+        "fork",
+        "vfork",
+        "pre_exec",
+        "before_exec",
+        "SYS_clone",
+        "SYS_clone3",
+        "SYS_fork",
+    ];
+    let named = tokens.iter().find(|it| calls.contains(it)).copied();
+    // With an argument, these are methods of a command, which then is made by fork(2).
+    let set = tokens.windows(4).find_map(|window| match window {
+        [".", name @ ("uid" | "gid"), "(", argument] if *argument != ")" => Some(*name),
+        _ => None,
+    });
+    let searched = file.code().split("Command::new(\"").skip(1);
+    let searched = searched
+        .filter(|rest| !rest.starts_with('/'))
+        .map(|_| "Command::new");
+    let found = named.into_iter().chain(set).chain(searched);
+    found
+        .map(|name| format!("{name} makes a child by fork(2): see decision 0101"))
+        .collect()
 }
 
 pub(crate) fn words(file: &File) -> Vec<String> {

@@ -10,6 +10,7 @@ use linux_raw_sys::general::{
 use rustix::io::Errno;
 
 use super::child::{self, Pipes};
+use super::memory::{copy_kept_stack, for_child};
 use super::outer::Outer;
 use super::raw::outcome;
 use super::spec::Spec;
@@ -52,11 +53,13 @@ pub(super) fn clone(
     made.unwrap_or_else(|| Err(failed(Errno::CANCELED)))
 }
 
-/// Calls `work` on the thread of the children, and waits for it. `None` if it panicked.
-fn on_their_thread<T: Send>(work: impl FnOnce() -> T + Send) -> Option<T> {
+/// Calls `work`, which makes a child, on the thread of the children, and waits for it. `None` if it panicked, or the
+/// child would not get the stack.
+pub(super) fn on_their_thread<T: Send>(work: impl FnOnce() -> T + Send) -> Option<T> {
     let mut done = None;
     let result = &mut done;
-    let work: Box<dyn FnOnce() + Send + '_> = Box::new(move || *result = Some(work()));
+    let work = move || *result = copy_kept_stack().ok().map(|()| work());
+    let work: Box<dyn FnOnce() + Send + '_> = for_child(|| Box::new(work) as _);
     // SAFETY: both types differ in the lifetime of what the closure borrows only. children::run returns
     // when the closure has been called and dropped, so nothing uses it after what it borrows is gone.
     let work: Box<dyn FnOnce() + Send + 'static> = unsafe { std::mem::transmute(work) };
@@ -71,8 +74,12 @@ fn on_their_thread<T: Send>(work: impl FnOnce() -> T + Send) -> Option<T> {
 /// It uses the raw system call: glibc has no wrapper for clone3(2), and its fork(2) would take the
 /// locks of its allocator. The flags are from linux-raw-sys, because libc's overflow to 0.
 ///
+/// The child uses the stack of this thread, and nothing of any other: so this is a call of its own, and what it is
+/// given must be [for the child](for_child).
+///
 /// # Errors
 /// Those of clone3(2).
+#[inline(never)]
 fn clone_here(
     spec: &Spec,
     cgroup: Option<BorrowedFd<'_>>,

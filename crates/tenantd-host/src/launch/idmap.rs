@@ -20,6 +20,7 @@ use rustix::fs::{CWD, Mode, OFlags, openat};
 use rustix::io::Errno;
 use rustix::pipe::{PipeFlags, pipe_with};
 
+use super::clone;
 use super::mounts;
 use super::raw::outcome;
 use crate::children::{Known, Making};
@@ -122,7 +123,10 @@ fn open(path: &Path) -> Option<(&Path, OwnedFd)> {
 fn make(map: &IdMap) -> Result<OwnedFd, Errno> {
     let (go, hold) = pipe_with(PipeFlags::CLOEXEC)?;
     let making = Making::begin();
-    let (pid, pidfd) = clone_waiting(&go, &hold)?;
+    let ends = [&go, &hold].map(AsRawFd::as_raw_fd);
+    // The child has the stack of the thread that makes it: those of others are not copied.
+    let made = clone::on_their_thread(|| clone_waiting(ends));
+    let (pid, pidfd) = made.unwrap_or(Err(Errno::CANCELED))?;
     let known = Known::register(pid);
     drop(making);
     drop(go);
@@ -159,7 +163,8 @@ fn text(swap: Swap) -> String {
 }
 
 /// Makes a child in a user namespace of its own. It ends once nobody holds `hold` any more.
-fn clone_waiting(go: &OwnedFd, hold: &OwnedFd) -> Result<(i32, OwnedFd), Errno> {
+#[inline(never)]
+fn clone_waiting([go, hold]: [i32; 2]) -> Result<(i32, OwnedFd), Errno> {
     let mut pidfd: libc::c_int = -1;
     // SAFETY: clone_args consists of integers, for which all-zero bytes are a value: "not given".
     let mut args: clone_args = unsafe { MaybeUninit::zeroed().assume_init() };
@@ -177,7 +182,7 @@ fn clone_waiting(go: &OwnedFd, hold: &OwnedFd) -> Result<(i32, OwnedFd), Errno> 
         )
     };
     if pid == 0 {
-        wait_and_exit(go.as_raw_fd(), hold.as_raw_fd());
+        wait_and_exit(go, hold);
     }
     outcome(pid)?;
     // SAFETY: the call succeeded, so the kernel has stored a new descriptor that nothing else owns.

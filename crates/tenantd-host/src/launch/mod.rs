@@ -30,8 +30,8 @@
 //! in the parent and turns it into success or a [`Failure`] that names the stage.
 //!
 //! The child is a copy of one thread of a threaded process: another thread may have held any lock
-//! at that moment. Until execve(2) it only makes system calls, and never allocates, locks, logs or
-//! panics. All `unsafe` code of tenantd is in this folder: these system calls, descriptors in
+//! at that moment. It has only the [`memory`] that is made for it. Until execve(2) it only makes
+//! system calls, and never allocates, locks, logs or panics. All `unsafe` code of tenantd is in this folder: these system calls, descriptors in
 //! tokio's epoll ([`ready_fd`]), and options of sockets ([`option`](self::option)).
 //!
 //! A launch does not wait for the program to become ready and does not end it. If the supervisor is
@@ -45,6 +45,7 @@ pub mod domain;
 mod idmap;
 mod lid;
 pub mod lookup;
+pub mod memory;
 mod mounts;
 pub mod observe;
 pub(super) mod option;
@@ -86,6 +87,7 @@ use clone::Cloned;
 pub use domain::Domain;
 pub use lid::Lid;
 pub(crate) use lookup::FILES as LOOKUP_FILES;
+use memory::for_child;
 pub use privileges::Rights;
 pub use rehearsal::{rehearse, rehearse_all};
 pub use report::Report;
@@ -202,7 +204,8 @@ pub fn launch<W>(
     order: &Order<'_>,
     watch: impl FnOnce(&OwnedFd, Report) -> Result<W, Failure>,
 ) -> Result<Option<Child<W>>, Failure> {
-    let Some(mut spec) = spec::Spec::new(order)? else {
+    let spec = for_child(|| spec::Spec::new(order).map(|made| made.map(Box::new)));
+    let Some(mut spec) = spec? else {
         return Ok(None);
     };
     let cgroup = order.leaf.map(Leaf::fd).transpose()?;
@@ -216,12 +219,14 @@ pub fn launch<W>(
     let timed = StepsPipe::new()?;
     let mut kept = vec![write.as_fd(), waits.as_fd()];
     kept.extend(timed.as_ref().map(StepsPipe::fd));
-    let pipes = Pipes {
-        report: write.as_fd(),
-        go: Some(waits.as_fd()),
-        steps: timed.as_ref().map_or(Steps::NONE, StepsPipe::steps),
-        kept: &spec.descriptors(&kept),
-    };
+    let pipes = for_child(|| {
+        Box::new(Pipes {
+            report: write.as_fd(),
+            go: Some(waits.as_fd()),
+            steps: timed.as_ref().map_or(Steps::NONE, StepsPipe::steps),
+            kept: spec.descriptors(&kept),
+        })
+    });
     let outer = outer::prepare(order)?;
     let begun = timeline::now();
     let Cloned { pid, pidfd, known } =

@@ -5,6 +5,7 @@ use std::thread;
 
 use rustix::io::Errno;
 
+use super::memory::{copy_stack, for_child};
 use super::{Order, domain, raw};
 use crate::keeper::Starting;
 use tenantd_core::plan::phase::Phase;
@@ -53,20 +54,24 @@ impl Outer {
         // A domain is that of a thread, and cannot be left.
         let made = thread::scope(|scope| {
             let thread = thread::Builder::new().name("keeper".to_owned());
-            let thread = thread.spawn_scoped(scope, || {
-                raw::landlock_restrict_self(self.ruleset.as_fd()).map_err(failed)?;
-                let keeper = self.keeper.spawn();
-                let mut keeper = keeper.map_err(|error| {
-                    failed(Errno::from_raw_os_error(
-                        error.raw_os_error().unwrap_or(libc::EIO),
-                    ))
-                })?;
-                let made = clone();
-                if made.is_err() {
-                    // It may have ended already. It is reaped as a child that nobody waits for.
-                    let _ended = keeper.kill();
-                }
-                made
+            // The child is made by what this thread is given.
+            let thread = for_child(|| {
+                thread.spawn_scoped(scope, || {
+                    copy_stack().map_err(failed)?;
+                    raw::landlock_restrict_self(self.ruleset.as_fd()).map_err(failed)?;
+                    let keeper = self.keeper.spawn();
+                    let mut keeper = keeper.map_err(|error| {
+                        failed(Errno::from_raw_os_error(
+                            error.raw_os_error().unwrap_or(libc::EIO),
+                        ))
+                    })?;
+                    let made = clone();
+                    if made.is_err() {
+                        // It may have ended already. It is reaped as a child that nobody waits for.
+                        let _ended = keeper.kill();
+                    }
+                    made
+                })
             });
             thread.map(thread::ScopedJoinHandle::join)
         });

@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use rustix::io::Errno;
 
 use super::child::privileges as own;
+use super::memory::for_child;
 use super::raw;
 use tenantd_core::capability::{Capabilities, Capability};
 use tenantd_core::plan::privileges::Privileges;
@@ -104,7 +105,8 @@ fn filter(privileges: &Privileges) -> Result<Arc<[libc::sock_filter]>, Failure> 
     if let Some((_, filter)) = made.iter().find(|(of, _)| *of == key) {
         return Ok(Arc::clone(filter));
     }
-    let filter: Arc<[_]> = new_filter(privileges)?.into();
+    let new = new_filter(privileges)?;
+    let filter: Arc<[_]> = for_child(|| new.into());
     made.push((key, Arc::clone(&filter)));
     Ok(filter)
 }

@@ -18,6 +18,7 @@ use super::child::Pipes;
 use super::child::steps::Steps;
 use super::clone::{self, Cloned};
 use super::idmap;
+use super::memory::for_child;
 use super::report::{self, Names, Outcome};
 use super::spec::Spec;
 use super::templates::MountTemplates;
@@ -104,16 +105,19 @@ fn rehearse_phase(
     datastore: &DatastorePlan,
     descriptors: Rlimit,
 ) -> Result<(), Failure> {
-    let spec = Spec::rehearsal(executed, datastore, templates, descriptors)?;
+    let made = || Spec::rehearsal(executed, datastore, templates, descriptors).map(Box::new);
+    let spec = for_child(made)?;
     // Its child does not wait.
     spec.permit_writing()?;
     let (read, write) = report::pipe()?;
-    let pipes = Pipes {
-        report: write.as_fd(),
-        go: None,
-        steps: Steps::NONE,
-        kept: &spec.descriptors(&[write.as_fd()]),
-    };
+    let pipes = for_child(|| {
+        Box::new(Pipes {
+            report: write.as_fd(),
+            go: None,
+            steps: Steps::NONE,
+            kept: spec.descriptors(&[write.as_fd()]),
+        })
+    });
     let child = clone::clone(&spec, None, None, &pipes, "")?;
     drop(write);
     judge(spec.into_names(), &read, &child)

@@ -19,7 +19,7 @@ pub(in crate::launch) struct Pipes<'a> {
     /// The times of its steps, for the timeline.
     pub(in crate::launch) steps: Steps<'a>,
     /// All descriptors that the child uses, in order.
-    pub(in crate::launch) kept: &'a [u32],
+    pub(in crate::launch) kept: Vec<u32>,
 }
 
 /// Closes what the child does not use, such as the supervisor's locks and the namespaces of other

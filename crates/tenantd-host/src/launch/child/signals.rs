@@ -7,6 +7,7 @@ use std::sync::OnceLock;
 use linux_raw_sys::general::kernel_sigaction;
 use rustix::io::Errno;
 
+use crate::launch::memory::for_child;
 use crate::launch::raw::outcome;
 
 /// The highest signal number of the kernel (`_NSIG`), and the bytes of its signal set.
@@ -26,7 +27,7 @@ pub(in crate::launch) fn ignored() -> Result<&'static [libc::c_int], Errno> {
             ignored.push(signal);
         }
     }
-    Ok(IGNORED.get_or_init(|| ignored))
+    Ok(IGNORED.get_or_init(|| for_child(|| ignored.clone())))
 }
 
 fn resettable() -> impl Iterator<Item = libc::c_int> {
