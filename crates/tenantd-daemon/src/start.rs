@@ -192,7 +192,6 @@ async fn open(
     crash::point("begin: sockets bound", "");
     let logs = Logs::start(app, logs_go_to).context("cannot read the tenants' output")?;
     let (cgroups, network, notes) = open_host(&plan).await?;
-    rollback::test();
     let (under_way, stretch) = (UnderWay::default(), Stretch::default());
     let (collector, wants) = match open_shared(app, &logs, &under_way).await {
         Ok(opened) => opened,
@@ -216,6 +215,7 @@ async fn open(
         stretch: stretch.clone(),
         unwanted: Unwanted::default(),
         takeovers: Takeovers::default(),
+        leavers: Rc::default(),
     });
     let recovery = Recovery::new(Rc::clone(&host), inherited);
     recovery.remove_unplanned(&plan, &previous).await;
@@ -317,6 +317,7 @@ async fn open_host(
     match Network::open_noting(plan.network.clone(), noted).await {
         Ok(network) => {
             crash::point("begin: hub there", "");
+            rollback::test();
             Ok((cgroups, network, notes))
         }
         Err(why) => {

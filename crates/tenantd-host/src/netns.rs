@@ -189,6 +189,38 @@ pub(super) fn visit<T: Send>(
     })
 }
 
+/// Calls `inside` in each of these namespaces, on one temporary thread, as [`visit`] does.
+fn visit_each<T: Send>(
+    all: &[Netns],
+    inside: impl Fn() -> io::Result<T> + Send + Sync,
+) -> Vec<io::Result<T>> {
+    let visit_all = || {
+        let home = File::open(OWN)?;
+        let visited = all.iter().map(|netns| {
+            setns(netns, CloneFlags::CLONE_NEWNET)?;
+            inside()
+        });
+        let visited = visited.collect();
+        setns(&home, CloneFlags::CLONE_NEWNET)?;
+        Ok::<_, io::Error>(visited)
+    };
+    let visited = thread::scope(|scope| {
+        let builder = thread::Builder::new().name("netns".into());
+        let visitor = builder.spawn_scoped(scope, visit_all)?;
+        visitor
+            .join()
+            .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+    });
+    visited.unwrap_or_else(|error: io::Error| {
+        let kind = (error.raw_os_error(), error.kind());
+        let again = |_| match kind {
+            (Some(errno), _) => Err(io::Error::from_raw_os_error(errno)),
+            (None, kind) => Err(kind.into()),
+        };
+        all.iter().map(again).collect()
+    })
+}
+
 fn visit_new<T>(
     sysctls: &mut Sysctls,
     own: &BTreeMap<Sysctl, String>,

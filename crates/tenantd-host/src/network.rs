@@ -28,12 +28,14 @@
 mod announce;
 mod arrival;
 mod connection;
+mod dismissals;
 mod exchange;
 mod family;
 mod firewall;
 mod frame;
 mod hub;
 mod ipv6;
+mod leaving;
 mod link;
 mod live;
 mod loopback;
@@ -58,6 +60,7 @@ mod watch;
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeSet;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::thread;
 
@@ -69,6 +72,7 @@ use crate::netns::{ClosedNetns, Netns, Sysctls};
 use tenantd_core::plan::model::{self, LinkPlan, NetworkPlan};
 use tenantd_core::stage::{Failure, Stage};
 
+use dismissals::Dismissals;
 use exchange::Wanted;
 use firewall::Firewall;
 use hub::Opened;
@@ -386,6 +390,8 @@ async fn start(network: NetworkPlan) -> Result<(Provisioner, Opened), Failure> {
         sysctls: RefCell::new(sysctls),
         firewall,
         held: RefCell::default(),
+        leaving: Rc::default(),
+        dismissals: Dismissals::default(),
     };
     Ok((provisioner, opened))
 }

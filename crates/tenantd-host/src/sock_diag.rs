@@ -4,7 +4,8 @@ use std::io;
 
 use rtnetlink::sys::{Socket, SocketAddr, protocols::NETLINK_SOCK_DIAG};
 
-/// `SOCK_DIAG_BY_FAMILY` and `SOCK_DESTROY`.
+/// `TCPDIAG_GETSOCK`, `SOCK_DIAG_BY_FAMILY` and `SOCK_DESTROY`.
+const TCP: u16 = 18;
 const BY_FAMILY: u16 = 20;
 const DESTROY: u16 = 21;
 
@@ -19,6 +20,9 @@ pub(crate) const DONE: u16 = 3;
 /// The lengths of `struct nlmsghdr`, and of it with a `struct inet_diag_req_v2`.
 const HEADER: usize = 16;
 const LENGTH: u32 = 72;
+
+/// The length of both with a `struct inet_diag_req`.
+const TCP_LENGTH: u32 = 76;
 
 /// The length of `struct inet_diag_msg`: each answer has at least as many bytes.
 pub(crate) const ANSWER: usize = 72;
@@ -55,8 +59,26 @@ impl SockDiag {
     ///
     /// # Errors
     /// That of the kernel, `ENOENT` if it has no such module.
-    pub(crate) fn each(&self, which: Sockets<'_>, mut see: impl FnMut(&[u8])) -> io::Result<()> {
+    pub(crate) fn each(&self, which: Sockets<'_>, see: impl FnMut(&[u8])) -> io::Result<()> {
         self.0.send(&request((BY_FAMILY, DUMP), which), 0)?;
+        self.answers(see)
+    }
+
+    /// The same for the sockets of TCP in these states, of both families: for each list, the kernel looks at the
+    /// connections of all network namespaces of the host.
+    ///
+    /// # Errors
+    /// As those of [`SockDiag::each`].
+    pub(crate) fn each_tcp(&self, states: u32, see: impl FnMut(&[u8])) -> io::Result<()> {
+        let mut bytes = header(TCP_LENGTH, (TCP, DUMP));
+        bytes.resize(TCP_LENGTH as usize - 8, 0);
+        bytes.extend(states.to_ne_bytes());
+        bytes.resize(TCP_LENGTH as usize, 0);
+        self.0.send(&bytes, 0)?;
+        self.answers(see)
+    }
+
+    fn answers(&self, mut see: impl FnMut(&[u8])) -> io::Result<()> {
         loop {
             let (datagram, _) = self.0.recv_from_full()?;
             let mut rest = datagram.as_slice();
@@ -91,12 +113,17 @@ impl SockDiag {
     }
 }
 
-fn request((kind, flags): (u16, u16), which: Sockets<'_>) -> Vec<u8> {
-    let mut bytes = Vec::with_capacity(LENGTH as usize);
-    bytes.extend(LENGTH.to_ne_bytes());
+fn header(length: u32, (kind, flags): (u16, u16)) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(length as usize);
+    bytes.extend(length.to_ne_bytes());
     bytes.extend(kind.to_ne_bytes());
     bytes.extend(flags.to_ne_bytes());
     bytes.extend([0; 8]);
+    bytes
+}
+
+fn request(kind: (u16, u16), which: Sockets<'_>) -> Vec<u8> {
+    let mut bytes = header(LENGTH, kind);
     bytes.extend([which.family, which.protocol].map(|it| it.to_le_bytes()[0]));
     bytes.extend([0; 2]);
     bytes.extend(which.states.to_ne_bytes());

@@ -19,7 +19,7 @@ asked.send(struct.pack('=IHHII', 20, 10 << 8 | 16, 1, 1, 0) + bytes(4))
 print(struct.unpack('!I', asked.recv(4096)[24:28])[0])";
 
 /// How many transactions of nftables there were in this network namespace.
-fn transactions() -> u32 {
+pub fn transactions() -> u32 {
     let output = Command::new("python3").args(["-c", GENERATION]).output();
     let output = output.unwrap();
     let error = String::from_utf8_lossy(&output.stderr);

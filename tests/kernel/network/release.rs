@@ -8,6 +8,7 @@ use tenantd_core::stage::Stage;
 use tenantd_host::netns::{ClosedNetns, Netns};
 use tenantd_host::network::Network;
 
+use crate::network::adopted::transactions;
 use crate::network::host::{block_on, everything, inside, link, plan, show};
 use crate::support;
 
@@ -33,6 +34,7 @@ fn a_release_leaves_nothing() {
             let made: Vec<_> = made.await.into_iter().map(Result::unwrap).collect();
             let inodes: std::collections::BTreeSet<_> = made.iter().map(Netns::inode).collect();
             assert_eq!(inodes.len(), 30);
+            let before = transactions();
             let released = tenants.into_iter().zip(made).map(|(tenant, netns)| {
                 let closed = netns.close();
                 network.release(tenant, closed)
@@ -40,6 +42,8 @@ fn a_release_leaves_nothing() {
             for released in join_all(released).await {
                 released.unwrap();
             }
+            let needed = transactions() - before;
+            assert!(needed <= 30, "not two for each of the thirty: {needed}");
             assert_eq!(everything(), with_hub);
             network.close().await.unwrap();
             assert_eq!(everything(), bare);

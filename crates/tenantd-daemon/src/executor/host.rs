@@ -2,6 +2,7 @@
 //! does not delay the others. Each task sends its result to the loop as a report. Tasks do not use
 //! the inventory and make no decisions.
 
+pub(crate) mod closing;
 mod ends;
 #[cfg(test)]
 mod tests;
@@ -42,6 +43,7 @@ use crate::logs::Logs;
 use crate::ready::notices::Notices;
 use crate::stretch::{Part, Stretch};
 
+use closing::Leavers;
 use ends::remove_objects;
 pub(crate) use ends::{named, said};
 
@@ -70,6 +72,8 @@ pub(crate) struct Host {
     pub(crate) unwanted: Unwanted,
     /// Who may take the datastore of another host.
     pub(crate) takeovers: Takeovers,
+    /// Tenants whose connections are about to be ended.
+    pub(crate) leavers: Rc<Leavers>,
 }
 
 impl Host {
@@ -187,36 +191,6 @@ impl Host {
         });
     }
 
-    /// Keeps the network namespace of a tenant alive no longer. The kernel destroys it, and with it the
-    /// link, once no process is in it and nobody has it open.
-    async fn let_go(&self, plan: &TenantPlan) -> Result<(), Failure> {
-        self.end_connections(plan).await;
-        // Its end is no loss.
-        self.network.forget(plan.link.clone()).await?;
-        let removed = self.netns.remove(&plan.name).await;
-        removed.map_err(|error| broken(Stage::Release, &plan.name, &error))
-    }
-
-    /// Ends the connections that the processes of a tenant have left: they would keep its namespace alive as long as a
-    /// peer that is gone does not answer. A failure is logged: then the release takes that long.
-    async fn end_connections(&self, plan: &TenantPlan) {
-        let (namespaces, name) = (Arc::clone(&self.netns), plan.name.clone());
-        let ended = tokio::task::spawn_blocking(move || {
-            let netns = namespaces.open(&name)?;
-            netns.map_or(Ok(0), |netns| netns::end_connections(&netns))
-        });
-        let tenant = &plan.name;
-        match ended.await.unwrap_or_else(|error| Err(error.into())) {
-            Ok(0) => {}
-            Ok(ended) => {
-                tracing::info!(%tenant, "{tenant}: ended {ended} connections that its program left");
-            }
-            Err(error) => {
-                tracing::warn!(%tenant, "{tenant}: cannot end connections that its program left: {error}");
-            }
-        }
-    }
-
     /// Makes the tenant's name for ip-netns(8), also after an adoption: an earlier name leads to a descriptor of
     /// that supervisor. A failure is logged and has no other effect.
     pub(crate) fn give_name(&self, tenant: &TenantName) {
@@ -326,13 +300,7 @@ impl Host {
         }
         crash::point("release: nobody left", plan.name.as_str());
         self.keep_counters(plan, provisioned.leaf.as_ref()).await;
-        if let Err(why) = self.let_go(plan).await {
-            return Err((why, provisioned));
-        }
-        provisioned.has_netns = false;
-        crash::point("release: namespace let go", plan.name.as_str());
-        let closed = ClosedNetns::from_inode(provisioned.inode);
-        if let Err(why) = self.network.release(plan.link.clone(), closed).await {
+        if let Err(why) = self.close_network(plan, &mut provisioned).await {
             return Err((why, provisioned));
         }
         crash::point("release: network gone", plan.name.as_str());

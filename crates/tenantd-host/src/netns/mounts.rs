@@ -9,6 +9,7 @@
 //! The host's mount table and those of tenants do not have these mounts. They end with the mount
 //! namespace, that is with this process, unless the service manager or the next program has its descriptor.
 
+mod ended;
 mod keeping;
 
 use std::io;
@@ -28,6 +29,7 @@ use rustix::mount::{
 use tokio::sync::oneshot;
 
 use super::Netns;
+use ended::Ended;
 pub use keeping::Keeping;
 use tenantd_core::name::{AppName, TenantName};
 
@@ -91,6 +93,7 @@ impl NetnsMounts {
             unshare(CloneFlags::CLONE_FS)?;
             setns(&namespace, CloneFlags::CLONE_NEWNS)?;
             stat(mark(&app))?;
+            ended::end_left()?;
             Ok(namespace)
         })
     }
@@ -240,24 +243,37 @@ fn empty(place: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// The main function of the thread: carries out requests until there is nobody who could make one.
+/// The main function of the thread: carries out requests until there is nobody who could make one. Those that are to be
+/// removed at the same moment are removed together.
 fn serve(queue: &Receiver<Request>) {
-    for Request {
-        tenant,
-        work,
-        reply,
-    } in queue
-    {
-        let outcome = match work {
-            Work::Keep(netns) => keep(tenant.as_str(), &netns),
-            Work::Remove => remove(tenant.as_str()),
-        };
-        reply(outcome);
+    while let Ok(first) = queue.recv() {
+        let all: Vec<Request> = std::iter::once(first).chain(queue.try_iter()).collect();
+        let removed = all.iter().filter(|one| matches!(one.work, Work::Remove));
+        let mut ended = Ended::new(removed.count() > 1);
+        let mut replies = Vec::new();
+        for Request {
+            tenant,
+            work,
+            reply,
+        } in all
+        {
+            let name = tenant.as_str();
+            match work {
+                Work::Keep(netns) => reply(keep(&mut ended, name, &netns)),
+                Work::Remove => replies.push((reply, ended.take(name))),
+            }
+        }
+        let ended = ended.end().map_err(|error| error.raw_os_error());
+        for (reply, taken) in replies {
+            let again =
+                |errno: Option<i32>| io::Error::from_raw_os_error(errno.unwrap_or(libc::EIO));
+            reply(taken.and(ended.map_err(again)));
+        }
     }
 }
 
-fn keep(name: &str, netns: &OwnedFd) -> io::Result<()> {
-    remove(name)?;
+fn keep(ended: &mut Ended, name: &str, netns: &OwnedFd) -> io::Result<()> {
+    ended.take(name)?;
     let flags = OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
     open(name, flags, Mode::RUSR)?;
     let kept = attach(name, netns);
@@ -275,19 +291,6 @@ fn attach(name: &str, netns: &OwnedFd) -> rustix::io::Result<()> {
     let tree = open_tree(netns, c"", flags)?;
     let by_fd = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH;
     move_mount(&tree, c"", CWD, name, by_fd)
-}
-
-fn remove(name: &str) -> io::Result<()> {
-    // Not busy: it may be open somewhere, such as in `ip netns exec`.
-    match unmount(name, UnmountFlags::DETACH | UnmountFlags::NOFOLLOW) {
-        // EINVAL: it is not mounted.
-        Ok(()) | Err(Errno::NOENT | Errno::INVAL) => {}
-        Err(errno) => return Err(errno.into()),
-    }
-    match unlink(name) {
-        Ok(()) | Err(Errno::NOENT) => Ok(()),
-        Err(errno) => Err(errno.into()),
-    }
 }
 
 #[cfg(test)]

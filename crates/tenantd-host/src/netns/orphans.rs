@@ -7,7 +7,7 @@
 use std::fs;
 use std::io;
 
-use super::{Netns, visit};
+use super::{Netns, visit_each};
 use crate::release;
 use crate::sock_diag::{IDENTITY, SockDiag, Sockets};
 
@@ -22,34 +22,35 @@ const ENDS_SINCE: (u32, u32) = (6, 12);
 /// How often the kernel sends again what the peer of such a connection has not confirmed, where it cannot be ended.
 const RETRIES: &str = "/proc/sys/net/ipv4/tcp_orphan_retries";
 
-/// Ends the connections of a namespace in which no process is, and returns how many. Before Linux 6.12, they end when
-/// the kernel would send next.
+/// Ends the connections of namespaces in which no process is, and returns how many of each. Before Linux 6.12, they end
+/// when the kernel would send next.
 ///
 /// # Errors
-/// Those of entering the namespace, and of sock_diag(7).
-pub fn end_connections(netns: &Netns) -> io::Result<usize> {
-    visit(netns, || {
-        if release::numbers().is_none_or(|release| release < ENDS_SINCE) {
-            fs::write(RETRIES, "1")?;
-            return Ok(0);
-        }
-        let sockets = SockDiag::open()?;
-        let mut ended = 0;
-        for family in [libc::AF_INET, libc::AF_INET6] {
-            let all = Sockets {
-                family,
-                protocol: libc::IPPROTO_TCP,
-                states: CONNECTED,
-                identity: &[],
-            };
-            let mut identities = Vec::new();
-            sockets.each(all, |socket| {
-                identities.extend(socket.get(IDENTITY).map(<[u8]>::to_vec));
-            })?;
-            for identity in &identities {
-                ended += usize::from(sockets.destroy(Sockets { identity, ..all })?);
-            }
-        }
-        Ok(ended)
-    })
+/// Those of entering the namespace, and of sock_diag(7), for each.
+pub fn end_connections(all: &[Netns]) -> Vec<io::Result<usize>> {
+    visit_each(all, end_here)
+}
+
+fn end_here() -> io::Result<usize> {
+    if release::numbers().is_none_or(|release| release < ENDS_SINCE) {
+        fs::write(RETRIES, "1")?;
+        return Ok(0);
+    }
+    let sockets = SockDiag::open()?;
+    let mut found = Vec::new();
+    sockets.each_tcp(CONNECTED, |socket| {
+        let identity = socket.get(IDENTITY).map(<[u8]>::to_vec);
+        found.extend(socket.first().copied().zip(identity));
+    })?;
+    let mut ended = 0;
+    for (family, identity) in &found {
+        let one = Sockets {
+            family: i32::from(*family),
+            protocol: libc::IPPROTO_TCP,
+            states: CONNECTED,
+            identity,
+        };
+        ended += usize::from(sockets.destroy(one)?);
+    }
+    Ok(ended)
 }

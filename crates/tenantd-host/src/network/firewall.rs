@@ -11,6 +11,7 @@
 
 mod conntrack;
 mod content;
+mod dismissal;
 mod dumped;
 mod elements;
 pub(super) mod exposed;
@@ -28,6 +29,7 @@ mod restore;
 mod rules;
 mod sets;
 mod socket;
+pub(super) use dismissal::Gone;
 pub(crate) use restore::is_plain;
 pub(crate) mod survey;
 mod wire;
@@ -44,9 +46,10 @@ use tenantd_core::plan::model::{LinkPlan, NetworkPlan};
 use tenantd_core::plan::traffic::EgressRule;
 use tenantd_core::stage::{Failure, Stage};
 
+use conntrack::Conntrack;
 use elements::Element;
 use missing::{lacking, unavailable};
-use parts::{asked_on, family_of, forget, guard_rules, list_in, own_guard};
+use parts::{asked_on, family_of, guard_rules, list_in, own_guard};
 use ports::Ports;
 use rules::{BASES, CHAINS, DENIED, Facts, GUARD, SPOOFED};
 use sets::{Family, SETS};
@@ -66,6 +69,7 @@ pub(super) struct Firewall {
     table: String,
     mark: String,
     facts: Facts,
+    conntrack: Conntrack,
     network: NetworkPlan,
     /// The elements of each tenant, by its mark.
     tenants: RefCell<BTreeMap<String, BTreeSet<Element>>>,
@@ -106,6 +110,7 @@ impl Firewall {
             socket,
             mark: network.mark.clone(),
             facts: Facts::of(network),
+            conntrack: Conntrack::default(),
             network: network.clone(),
             tenants: RefCell::default(),
             ports: RefCell::default(),
@@ -317,36 +322,6 @@ impl Firewall {
             all.push((Family::Inet, wire::delete_chain(table, list)));
         }
         all
-    }
-
-    /// Removes what the tables have of a tenant.
-    ///
-    /// # Errors
-    /// [`Stage::Release`]. Nothing was changed then.
-    pub(super) fn dismiss(&self, mark: &str, device: &str) -> Result<(), Failure> {
-        self.ports.borrow_mut().remove(mark);
-        self.guarded.borrow_mut().remove(device);
-        let mut tenants = self.tenants.borrow_mut();
-        if let Some(present) = tenants.get(mark) {
-            let all = self.difference(&tenants, (mark, present), &BTreeSet::new(), &[]);
-            if !all.is_empty() {
-                let committed = self.socket.commit(&all);
-                committed.map_err(|refused| self.refused(mark, &refused))?;
-            }
-            let elements = tenants.remove(mark).unwrap_or_default();
-            forget(mark, &elements);
-        }
-        let table = self.table.as_str();
-        let change = match self.shares_guard.get() {
-            true => wire::delete_devices(table, GUARD_CHAIN, &GUARD, &[device]),
-            false => wire::delete_chain(table, &own_guard(device)),
-        };
-        match self.socket.commit(&vec![(Family::Netdev, change)]) {
-            Ok(()) => Ok(()),
-            // Before Linux 6.16, a device leaves its chain when it ends.
-            Err(refused) if refused.errno == libc::ENOENT => Ok(()),
-            Err(refused) => Err(self.refused(mark, &refused)),
-        }
     }
 
     /// The marks of the tenants that the tables have.

@@ -3,6 +3,7 @@
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeSet;
 use std::net::IpAddr;
+use std::rc::Rc;
 use std::time::Duration;
 
 use rustix::io::Errno;
@@ -15,8 +16,10 @@ use tenantd_core::plan::model::{LinkPlan, Mode, NetworkPlan};
 use tenantd_core::stage::{Failure, Stage};
 
 use super::announce::announce;
-use super::firewall::{Firewall, exposed};
+use super::dismissals::Dismissals;
+use super::firewall::{Firewall, Gone, exposed};
 use super::ipv6;
+use super::leaving::Leaving;
 use super::link::{Found, Links, index_of};
 use super::live::Held;
 use super::rate;
@@ -24,10 +27,6 @@ use super::refusal::{broken, errno, refused};
 use super::segment::Segment;
 use super::tenant::TenantSocket;
 use super::uplink::Uplink;
-
-/// The time limit for the kernel to destroy an unused namespace. It takes 15 to 50 ms, and was seen
-/// to take some hundred ms on a host under load.
-const GONE_WITHIN: Duration = Duration::from_secs(2);
 
 /// The time limit for the kernel to notice that a link has a carrier. It takes at most a second,
 /// see
@@ -56,6 +55,10 @@ pub(super) struct Provisioner {
     pub(super) firewall: Option<Firewall>,
     /// The addresses of the tenants.
     pub(super) held: RefCell<Held>,
+    /// Links that the kernel is about to remove.
+    pub(super) leaving: Rc<Leaving>,
+    /// Tenants whose links are gone, and that the firewall still has.
+    pub(super) dismissals: Dismissals,
 }
 
 /// Limits what a tenant receives and sends, if its plan does.
@@ -141,13 +144,13 @@ impl Provisioner {
     ) -> Result<(), Failure> {
         self.unroute(link).await?;
         let Some(found) = self.links.find(link.host.name.as_str()).await? else {
-            return self.dismiss(link);
+            return self.dismiss(link).await;
         };
         if found.is_ours(&link.mark, link.host.mac) && link.is_macvlan() {
             self.links.delete_macvlan(&found, link).await?;
         }
         if !found.is_ours(&link.mark, link.host.mac) || self.vanishes(&found, link).await? {
-            return self.dismiss(link);
+            return self.dismiss(link).await;
         }
         let holders = closed.holders();
         let pids: Vec<String> = holders.iter().map(u32::to_string).collect();
@@ -256,15 +259,7 @@ impl Provisioner {
         if !self.vanishes(made, link).await? {
             self.links.delete(made).await?;
         }
-        self.dismiss(link)
-    }
-
-    /// Removes what the firewall has of a tenant, whose link is gone.
-    fn dismiss(&self, link: &LinkPlan) -> Result<(), Failure> {
-        match &self.firewall {
-            Some(firewall) => firewall.dismiss(&link.mark, link.host.name.as_str()),
-            None => Ok(()),
-        }
+        self.dismiss(link).await
     }
 
     /// Gives a tenant that has its link the addresses of its plan, and lets it have the traffic of that, and no other.
@@ -321,31 +316,15 @@ impl Provisioner {
         let Some(firewall) = &self.firewall else {
             return Ok(());
         };
-        for mark in firewall.marks() {
-            if !used.contains(&mark)
-                && let Some((app, tenant)) = derive::of_link_mark(&mark)
-            {
-                let end = derive::host_end(derive::tenant_hash(&app, &tenant));
-                firewall.dismiss(&mark, end.name.as_str())?;
-            }
-        }
-        Ok(())
-    }
-
-    /// Whether the link is removed within [`GONE_WITHIN`]. It polls, because a subscription would
-    /// deliver every change of every link of the host to this thread.
-    async fn vanishes(&self, made: &Found, link: &LinkPlan) -> Result<bool, Failure> {
-        let start = Instant::now();
-        loop {
-            let (shortest, longest) = LOOK_AGAIN;
-            sleep((start.elapsed() / 2).clamp(shortest, longest)).await;
-            match self.links.find_index(made.index).await? {
-                Some(found) if found.is_ours(&link.mark, link.host.mac) => {}
-                _ => return Ok(true),
-            }
-            if start.elapsed() >= GONE_WITHIN {
-                return Ok(false);
-            }
-        }
+        let marks = firewall.marks().into_iter();
+        let unused = marks.filter(|mark| !used.contains(mark));
+        let unused = unused.filter_map(|mark| {
+            let (app, tenant) = derive::of_link_mark(&mark)?;
+            let end = derive::host_end(derive::tenant_hash(&app, &tenant));
+            let device = end.name.as_str().to_owned();
+            Some(Gone { mark, device })
+        });
+        let unused: Vec<Gone> = unused.collect();
+        firewall.dismiss(&unused).into_iter().collect()
     }
 }

@@ -14,6 +14,7 @@ mod uplink;
 mod wire;
 
 use std::collections::BTreeMap;
+use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc::UnboundedSender;
@@ -22,6 +23,7 @@ use tenantd_core::plan::model::LinkPlan;
 use tenantd_core::stage::{Failure, Stage};
 
 use super::hub;
+use super::leaving::Leaving;
 use super::mend::Outcome;
 use super::provision::Provisioner;
 use admission::Unadmitted;
@@ -56,6 +58,7 @@ const ADMIT_AGAIN: Duration = Duration::from_secs(1);
 /// The watch, and what is to be looked at.
 pub(super) struct Watch {
     socket: Option<Subscription>,
+    leaving: Rc<Leaving>,
     model: Model,
     due: BTreeMap<Part, Instant>,
     paces: BTreeMap<Part, Pace>,
@@ -70,6 +73,7 @@ impl Watch {
     pub(super) fn new(provisioner: &Provisioner, notes: UnboundedSender<Note>) -> Self {
         let mut watch = Self {
             socket: None,
+            leaving: Rc::clone(&provisioner.leaving),
             model: Model::new(provisioner.network.clone(), provisioner.hub.get()),
             due: BTreeMap::new(),
             paces: BTreeMap::new(),
@@ -78,7 +82,10 @@ impl Watch {
             notes,
         };
         match Subscription::open(provisioner.links.port()) {
-            Ok(socket) => watch.socket = Some(socket),
+            Ok(socket) => {
+                watch.socket = Some(socket);
+                watch.leaving.are_told(true);
+            }
             Err(error) => watch.blind(&error),
         }
         if provisioner.network.parent.is_some() {
@@ -90,6 +97,7 @@ impl Watch {
 
     fn blind(&mut self, error: &std::io::Error) {
         self.socket = None;
+        self.leaving.are_told(false);
         let errno = error.raw_os_error().unwrap_or(0);
         let why = Failure::errno(Stage::Linked, "", errno)
             .with("what the host changes about links and routes is not noticed");
@@ -150,13 +158,21 @@ impl Watch {
 
     /// Reads what has arrived.
     fn read(&mut self) {
-        let Self { socket, model, .. } = self;
+        let Self {
+            socket,
+            model,
+            leaving,
+            ..
+        } = self;
         let Some(subscription) = socket else {
             return;
         };
         let mut suspects = Vec::new();
         let received = subscription.read(|datagram| {
             for message in wire::messages(datagram) {
+                if message.kind == wire::DEL_LINK {
+                    leaving.hear(message.index());
+                }
                 model.hear(message, &mut suspects);
             }
         });
@@ -166,7 +182,10 @@ impl Watch {
         }
         match received {
             Ok(Received::Datagram | Received::Nothing) => {}
-            Ok(Received::Overrun) => suspects.extend(self.model.parts()),
+            Ok(Received::Overrun) => {
+                self.leaving.look();
+                suspects.extend(self.model.parts());
+            }
             Err(error) => self.blind(&error),
         }
         for part in suspects {

@@ -1,6 +1,7 @@
 //! Forgets the connections of a tenant that has ended: an entry would lead packets of an earlier client to
 //! whatever has the address next, and past the rules. Entries of others stay.
 
+use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr};
@@ -39,41 +40,75 @@ const FAMILY: usize = 4;
 const DONE: u16 = 3;
 const ERROR: u16 = 2;
 
-/// Deletes the entries of connections that this address has begun or accepted, also by a published port.
-///
-/// # Errors
-/// The kernel's: before Linux 6.12 it cannot delete by a filter.
-pub(super) fn forget(address: IpAddr) -> io::Result<()> {
-    let socket = Socket::new(NETLINK_NETFILTER)?;
-    socket.set_non_blocking(true)?;
-    socket.connect(&SocketAddr::new(0, 0))?;
-    match address {
-        IpAddr::V4(address) => {
-            for tuple in [ORIGINAL, REPLY] {
-                ask(&socket, &filtered(address, tuple))?;
-            }
-        }
-        // The filter of the kernel is the wrong way round for IPv6: it deletes the entries of all others.
-        IpAddr::V6(_) => {
-            let own = [address].into();
-            delete(&socket, NetfilterProtoFamily::IPv6, &own)?;
-        }
-    }
-    Ok(())
-}
+/// For how many addresses at most each is asked for by itself, with two looks of the kernel at all connections. For more,
+/// all connections of a family are listed once.
+const FEW: usize = 2;
 
-/// The same for many addresses, with two lists of all connections.
-///
-/// # Errors
-/// The kernel's.
-pub(super) fn forget_all(addresses: &BTreeSet<IpAddr>) -> io::Result<()> {
-    let socket = Socket::new(NETLINK_NETFILTER)?;
-    socket.set_non_blocking(true)?;
-    socket.connect(&SocketAddr::new(0, 0))?;
-    for family in [NetfilterProtoFamily::IPv4, NetfilterProtoFamily::IPv6] {
-        delete(&socket, family, addresses)?;
+/// The socket for connections. It stays open: when a socket of this protocol is closed, the kernel waits until it has
+/// freed what earlier transactions of nftables have removed.
+#[derive(Debug, Default)]
+pub(super) struct Conntrack(RefCell<Option<Socket>>);
+
+impl Conntrack {
+    /// Deletes the entries of connections that one of these addresses has begun or accepted, also by a published port.
+    ///
+    /// # Errors
+    /// The kernel's: before Linux 6.12 it cannot delete by a filter.
+    pub(super) fn forget(&self, addresses: &BTreeSet<IpAddr>) -> io::Result<()> {
+        if addresses.len() > FEW {
+            return self.forget_all(addresses);
+        }
+        self.ask(|socket| {
+            for address in addresses {
+                match *address {
+                    IpAddr::V4(address) => {
+                        for tuple in [ORIGINAL, REPLY] {
+                            ask(socket, &filtered(address, tuple))?;
+                        }
+                    }
+                    // The filter of the kernel is the wrong way round for IPv6: it deletes the entries of all others.
+                    IpAddr::V6(_) => {
+                        let own = [*address].into();
+                        delete(socket, NetfilterProtoFamily::IPv6, &own)?;
+                    }
+                }
+            }
+            Ok(())
+        })
     }
-    Ok(())
+
+    /// The same with a list of all connections of each family.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub(super) fn forget_all(&self, addresses: &BTreeSet<IpAddr>) -> io::Result<()> {
+        self.ask(|socket| {
+            if addresses.iter().any(IpAddr::is_ipv4) {
+                delete(socket, NetfilterProtoFamily::IPv4, addresses)?;
+            }
+            if addresses.iter().any(IpAddr::is_ipv6) {
+                delete(socket, NetfilterProtoFamily::IPv6, addresses)?;
+            }
+            Ok(())
+        })
+    }
+
+    fn ask(&self, with: impl FnOnce(&Socket) -> io::Result<()>) -> io::Result<()> {
+        let mut opened = self.0.borrow_mut();
+        let socket = match opened.take() {
+            Some(socket) => socket,
+            None => {
+                let socket = Socket::new(NETLINK_NETFILTER)?;
+                socket.set_non_blocking(true)?;
+                socket.connect(&SocketAddr::new(0, 0))?;
+                socket
+            }
+        };
+        // After an error it may have answers that nobody has read.
+        with(&socket)?;
+        *opened = Some(socket);
+        Ok(())
+    }
 }
 
 /// Deletes the entries of a family that have one of these addresses as a source, one by one.

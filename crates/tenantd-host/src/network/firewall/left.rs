@@ -18,7 +18,7 @@ use super::sets::{Family, SETS};
 use super::{Firewall, GUARD_CHAIN, wire};
 
 /// The most devices of a chain in one message, see `NFT_NETDEVICE_MAX` of the kernel.
-const DEVICES_MAX: usize = 256;
+pub(super) const DEVICES_MAX: usize = 256;
 
 impl Firewall {
     /// Reads which elements of which tenants an earlier supervisor has left.

@@ -7,7 +7,7 @@ use super::elements::Element;
 use super::rules::ASKED;
 use super::sets::{Family, Set};
 use super::socket::Transaction;
-use super::{Firewall, conntrack, guard, wire};
+use super::{Firewall, guard, wire};
 use tenantd_core::plan::model::UplinkPlan;
 use tenantd_core::stage::Failure;
 
@@ -66,13 +66,4 @@ pub(super) fn family_of(element: &Element) -> Family {
 /// The list of rules that elements lead to.
 pub(super) fn list_in(elements: &BTreeSet<Element>) -> Option<&str> {
     elements.iter().find_map(Element::list)
-}
-
-/// Deletes the connections of a tenant's addresses. Without it they expire.
-pub(super) fn forget(mark: &str, elements: &BTreeSet<Element>) {
-    for address in elements.iter().filter_map(Element::own_address) {
-        if let Err(error) = conntrack::forget(address) {
-            tracing::debug!(%error, "{mark}: cannot delete the connections of {address}");
-        }
-    }
 }

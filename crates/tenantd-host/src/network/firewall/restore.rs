@@ -14,7 +14,7 @@ use super::parts::family_of;
 use super::sets::Family;
 use super::socket::Transaction;
 use super::survey::Tables;
-use super::{Firewall, conntrack, lists, wire};
+use super::{Firewall, lists, wire};
 use crate::release;
 
 /// The variable that has tables made as before Linux 6.9, in builds with debug assertions.
@@ -108,7 +108,7 @@ impl Firewall {
     pub(in crate::network) fn cut(&self, tenants: &[(LinkPlan, u32)]) {
         let links = tenants.iter().map(|(link, _)| link);
         let addresses = links.flat_map(|link| link.addresses.iter()).collect();
-        if let Err(error) = conntrack::forget_all(&addresses) {
+        if let Err(error) = self.conntrack.forget_all(&addresses) {
             tracing::warn!(%error, "cannot end the connections that began without the firewall");
         }
     }

@@ -1,0 +1,224 @@
+//! Removes what the tables have of tenants whose links are gone: of all that are waiting, in two transactions. So the
+//! kernel waits once for all of them until no packet is in what it removes.
+
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+
+use tenantd_core::stage::Failure;
+
+use super::elements::Element;
+use super::left::DEVICES_MAX;
+use super::parts::{family_of, list_in, own_guard};
+use super::rules::GUARD;
+use super::sets::Family;
+use super::socket::{Refused, Transaction};
+use super::{Firewall, GUARD_CHAIN, wire};
+
+/// A tenant whose link is gone.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(in crate::network) struct Gone {
+    /// The mark that its link had.
+    pub(in crate::network) mark: String,
+    /// The name of its host end.
+    pub(in crate::network) device: String,
+}
+
+impl Firewall {
+    /// Removes what the tables have of these tenants. Returns the outcome of each, in their order.
+    ///
+    /// # Errors
+    /// Each is that of [`Stage::Release`](tenantd_core::stage::Stage::Release). Nothing of that tenant was changed then.
+    pub(in crate::network) fn dismiss(&self, all: &[Gone]) -> Vec<Result<(), Failure>> {
+        if all.is_empty() {
+            return Vec::new();
+        }
+        match self.dismiss_together(all) {
+            Ok(()) => all.iter().map(|_| Ok(())).collect(),
+            // Another process has removed a part of one: the others are not to wait for it.
+            Err(_) if all.len() > 1 => {
+                let each = all.iter().map(std::slice::from_ref);
+                each.map(|one| self.dismiss_one(one)).collect()
+            }
+            Err(refused) => all
+                .iter()
+                .map(|gone| Err(self.refused(&gone.mark, &refused)))
+                .collect(),
+        }
+    }
+
+    fn dismiss_one(&self, one: &[Gone]) -> Result<(), Failure> {
+        let mark = one.first().map_or("", |gone| gone.mark.as_str());
+        self.dismiss_together(one)
+            .map_err(|refused| self.refused(mark, &refused))
+    }
+
+    fn dismiss_together(&self, all: &[Gone]) -> Result<(), Refused> {
+        for gone in all {
+            self.ports.borrow_mut().remove(&gone.mark);
+            self.guarded.borrow_mut().remove(&gone.device);
+        }
+        let elements = self.without_elements(all);
+        if !elements.is_empty() {
+            self.socket.commit(&elements)?;
+        }
+        let mut addresses: BTreeSet<IpAddr> = BTreeSet::new();
+        for gone in all {
+            let elements = self.tenants.borrow_mut().remove(&gone.mark);
+            let elements = elements.iter().flatten();
+            addresses.extend(elements.filter_map(Element::own_address));
+        }
+        // Without it they expire.
+        if !addresses.is_empty()
+            && let Err(error) = self.conntrack.forget(&addresses)
+        {
+            tracing::debug!(%error, "cannot delete the connections of {addresses:?}");
+        }
+        self.unguard(all)
+    }
+
+    /// The changes that remove the elements of these tenants, and the lists that no other has.
+    fn without_elements(&self, all: &[Gone]) -> Transaction {
+        let tenants = self.tenants.borrow();
+        let marks: BTreeSet<&str> = all.iter().map(|gone| gone.mark.as_str()).collect();
+        let mut changes: Transaction = Vec::new();
+        let mut lists = BTreeSet::new();
+        for elements in marks.iter().filter_map(|mark| tenants.get(*mark)) {
+            let removed = elements
+                .iter()
+                .map(|gone| (family_of(gone), wire::remove_element(&self.table, gone)));
+            changes.extend(removed);
+            lists.extend(list_in(elements));
+        }
+        if !lists.is_empty() {
+            let others = tenants
+                .iter()
+                .filter(|(mark, _)| !marks.contains(mark.as_str()));
+            for used in others.filter_map(|(_, elements)| list_in(elements)) {
+                lists.remove(used);
+            }
+        }
+        let unused = lists.into_iter();
+        changes.extend(unused.map(|list| (Family::Inet, wire::delete_chain(&self.table, list))));
+        changes
+    }
+
+    /// Takes the host ends out of the chain that guards them.
+    fn unguard(&self, all: &[Gone]) -> Result<(), Refused> {
+        let table = self.table.as_str();
+        let devices: Vec<&str> = all.iter().map(|gone| gone.device.as_str()).collect();
+        let changes: Transaction = match self.shares_guard.get() {
+            true => devices
+                .chunks(DEVICES_MAX)
+                .map(|some| wire::delete_devices(table, GUARD_CHAIN, &GUARD, some))
+                .map(|change| (Family::Netdev, change))
+                .collect(),
+            false => devices
+                .iter()
+                .map(|device| wire::delete_chain(table, &own_guard(device)))
+                .map(|change| (Family::Netdev, change))
+                .collect(),
+        };
+        match self.socket.commit(&changes) {
+            // Before Linux 6.16, a device leaves its chain when it ends.
+            Err(refused) if refused.errno == libc::ENOENT && all.len() > 1 => {
+                all.chunks(1).try_for_each(|one| self.unguard(one))
+            }
+            Err(refused) if refused.errno == libc::ENOENT => Ok(()),
+            outcome => outcome,
+        }
+    }
+}
+
+#[cfg(test)]
+mod as_root {
+    use std::process::Command;
+    use std::sync::Arc;
+    use std::thread;
+
+    use nix::sched::{CloneFlags, unshare};
+
+    use super::super::super::link::index_of;
+    use super::*;
+    use tenantd_core::plan::model::{self, EndPlan, LinkPlan, MacAddr, Mode, NetworkPlan};
+    use tenantd_core::plan::names::NamesPlan;
+
+    fn network() -> NetworkPlan {
+        NetworkPlan {
+            mode: Mode::Routed,
+            parent: None,
+            subnet: "10.77.0.0/24".parse().unwrap(),
+            gateway: [10, 77, 0, 1].into(),
+            ipv6: None,
+            uplink: None,
+            hub: EndPlan {
+                name: "td-wiki".parse().unwrap(),
+                mac: MacAddr([2, 0, 0, 0, 0, 1]),
+            },
+            mark: "tenantd:wiki".into(),
+            mtu: 1400,
+            mtu_given: true,
+            firewall: model::Firewall::On,
+        }
+    }
+
+    fn link(network: &NetworkPlan, n: u8) -> LinkPlan {
+        let end = |name: String, kind| EndPlan {
+            name: name.parse().unwrap(),
+            mac: MacAddr([2, 0, 0, kind, 0, n]),
+        };
+        LinkPlan {
+            addresses: std::net::Ipv4Addr::from([10, 77, 0, n]).into(),
+            prefix: 32,
+            parent: None,
+            host: end(format!("vt-{n}"), 1),
+            tenant: end("eth0".to_owned(), 2),
+            mark: format!("tenantd:wiki/t{n}"),
+            sysctls: Arc::default(),
+            traffic: Arc::default(),
+            rate: Default::default(),
+            names: NamesPlan::usual(network.gateway, network.subnet, true).into(),
+        }
+    }
+
+    fn ip(words: &str) {
+        let done = Command::new("ip").args(words.split(' ')).status().unwrap();
+        assert!(done.success(), "ip {words}");
+    }
+
+    fn dismissed() {
+        unshare(CloneFlags::CLONE_NEWNET).unwrap();
+        let network = network();
+        let firewall = Firewall::open(&network).unwrap();
+        let links = [2, 3, 4].map(|n| link(&network, n));
+        for link in &links {
+            let device = link.host.name.as_str();
+            ip(&format!("link add {device} type bridge"));
+            firewall.admit(link, index_of(device).unwrap()).unwrap();
+        }
+        let [first, ..] = &links;
+        let taken = firewall.tenants.borrow()[&first.mark]
+            .first()
+            .cloned()
+            .unwrap();
+        let taken = wire::remove_element(&firewall.table, &taken);
+        let family = family_of(firewall.tenants.borrow()[&first.mark].first().unwrap());
+        firewall.socket.commit(&vec![(family, taken)]).unwrap();
+        let gone = links.each_ref().map(|link| Gone {
+            mark: link.mark.clone(),
+            device: link.host.name.as_str().to_owned(),
+        });
+        for one in &gone {
+            ip(&format!("link delete {}", one.device));
+        }
+        let outcomes = firewall.dismiss(&gone);
+        assert!(outcomes[0].is_err() && outcomes[1..].iter().all(Result::is_ok));
+        assert_eq!(firewall.marks(), std::slice::from_ref(&first.mark));
+        assert!(firewall.dismiss(&[]).is_empty());
+    }
+
+    /// Another process has removed a part of one tenant, as it can where tables have no owner.
+    #[test]
+    fn one_that_cannot_be_dismissed_keeps_no_other() {
+        thread::spawn(dismissed).join().unwrap();
+    }
+}
