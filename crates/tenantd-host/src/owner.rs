@@ -111,7 +111,11 @@ impl Here {
     fn read() -> std::io::Result<Self> {
         let host = rustix::system::uname();
         let host = host.nodename().to_string_lossy().into_owned();
-        let machine = fs::read_to_string("/etc/machine-id").unwrap_or_default();
+        // Another error, such as EMFILE, passes. Without the id this host would take its own records for another's.
+        let machine = match fs::read_to_string("/etc/machine-id") {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => String::new(),
+            read => read?,
+        };
         let machine = match machine.trim() {
             "" | "uninitialized" => format!("name-{host}"),
             id => id.to_owned(),
