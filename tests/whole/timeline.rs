@@ -67,7 +67,12 @@ fn a_viewer_reads_what_was_done_in_a_restart_and_an_adoption() {
         assert!(restart.contains(name), "{name}: {restart:?}");
     }
     let adoption = named(&events[restarted..]);
-    for name in ["recovery: find one", "recovery: admit", "begin: ready"] {
+    for name in [
+        "recovery: find one",
+        "recovery: admit",
+        "recovery: compare",
+        "begin: ready",
+    ] {
         assert!(adoption.contains(name), "{name}: {adoption:?}");
     }
     assert!(named(&events).contains("thread_name"));

@@ -18,12 +18,10 @@ use std::collections::{BTreeSet, HashMap};
 use std::rc::Rc;
 use std::sync::Arc;
 
-use futures_util::{StreamExt, stream};
-
 use tenantd_core::name::TenantName;
 use tenantd_core::plan::effect::Effect;
 use tenantd_core::plan::holders::{Holders, Holding};
-use tenantd_core::plan::model::{LinkPlan, Plan, TenantPlan};
+use tenantd_core::plan::model::{Plan, TenantPlan};
 use tenantd_core::supervisor::Supervisor;
 use tenantd_core::supervisor::checkpoint::Resources;
 use tenantd_core::supervisor::event::{Event, LaunchId};
@@ -40,12 +38,9 @@ use crate::state_file::record::Record;
 use crate::state_file::slots::{Previous, Slot};
 use crate::wants::Wants;
 
-/// After how many tenants to wait until the log collector holds their output. Until then, this process has two
-/// more descriptors for each.
+/// After how many tenants to wait until the log collector holds the output of those before them. Until then, this process
+/// has two more descriptors for each.
 const HELD_MAX: usize = 32;
-
-/// How many tenants the net thread may have at a time, each with a descriptor of its network namespace.
-const ADMITTED_MAX: usize = 32;
 
 /// The recovery of one application.
 pub(super) struct Recovery {
@@ -138,38 +133,25 @@ impl Recovery {
     async fn admit_found(&self, found: &Findings) {
         let kept = with_netns(found);
         let kept = found.iter().filter(|(plan, _)| kept.contains(&plan.name));
-        let links: Vec<_> = kept
-            .map(|(plan, survivor)| {
-                // Addresses change at once, except those of a tenant that is made again.
-                let link = match moves(survivor.as_ref()) {
-                    Some(holds) => holds.clone().instead_of(plan).link,
-                    None => plan.link.clone(),
-                };
-                (plan, link)
-            })
-            .collect();
-        let marks: BTreeSet<String> = links.iter().map(|(_, link)| link.mark.clone()).collect();
-        // Several at a time: the net thread then has the next one when the kernel has answered.
-        let admitted = links
-            .into_iter()
-            .map(|(plan, link)| self.admit_one(plan, link));
-        let admitted = stream::iter(admitted).buffer_unordered(ADMITTED_MAX);
-        admitted.collect::<()>().await;
-        if let Err(failure) = self.host.network.retain(marks).await {
-            tracing::error!("cannot remove the traffic of former tenants: {failure}");
-        }
-    }
-
-    async fn admit_one(&self, plan: &Arc<TenantPlan>, link: LinkPlan) {
-        let limits = link.rate.outward.is_some() && link == plan.link;
-        let mut admitted = self.host.admit_now(&plan.name, link).await;
-        if admitted.is_ok() && limits {
-            admitted = self.host.limit_outward(plan).await;
-        }
-        if let Err(failure) = admitted {
-            let name = &plan.name;
-            tracing::error!(tenant = %name, "{name}: cannot change its addresses or traffic: {failure}");
-        }
+        let adopted = kept.map(|(plan, survivor)| {
+            // Addresses change at once, except those of a tenant that is made again.
+            let link = match moves(survivor.as_ref()) {
+                Some(holds) => holds.clone().instead_of(plan).link,
+                None => plan.link.clone(),
+            };
+            let made = survivor.as_ref().map(|it| &it.made);
+            // Equal plans have equal addresses; of another plan they may not be known.
+            let has_addresses = match made {
+                Some(Some(made)) => made
+                    .holds
+                    .as_ref()
+                    .is_some_and(|holds| holds.addresses == link.addresses),
+                Some(None) => true,
+                None => false,
+            };
+            ((Arc::clone(plan), link), has_addresses)
+        });
+        self.host.admit_adopted(adopted.collect()).await;
     }
 
     /// What the host has of each tenant, by its record or without one.
@@ -193,7 +175,7 @@ impl Recovery {
             };
             found.push((plan, survivor));
             if found.len().is_multiple_of(HELD_MAX) {
-                self.host.collector.settle().await;
+                self.host.collector.settle(HELD_MAX).await;
             }
         }
         found

@@ -189,7 +189,6 @@ async fn open(
     let (notices, said) = open_notices(app)?;
     let netns = store::open_netns(app, &mut inherited)?;
     let control = control::open(&plan, logs_go_to, &mut inherited)?;
-    crash::point("begin: sockets bound", "");
     let logs = Logs::start(app, logs_go_to).context("cannot read the tenants' output")?;
     let (cgroups, network, notes) = open_host(&plan).await?;
     let (under_way, stretch) = (UnderWay::default(), Stretch::default());
@@ -216,6 +215,7 @@ async fn open(
         unwanted: Unwanted::default(),
         takeovers: Takeovers::default(),
         leavers: Rc::default(),
+        admission: Rc::default(),
     });
     let recovery = Recovery::new(Rc::clone(&host), inherited);
     recovery.remove_unplanned(&plan, &previous).await;

@@ -70,6 +70,13 @@ fn tenants_as_planned_are_guarded_again_and_need_no_transaction() {
         let network = Network::open(plan(Mode::Routed)).await.unwrap();
         assert!(is_guarded(&one) && is_guarded(&two));
         let before = transactions();
+        let changed = with(two.clone(), |traffic| traffic.outbound = Outbound::Nat);
+        let known = network.adopt(vec![one.clone(), changed]).await.unwrap();
+        assert_eq!(
+            known,
+            [true, false],
+            "only the traffic of the second is another"
+        );
         network.admit(one.clone(), None).await.unwrap();
         assert_eq!(transactions(), before, "nothing is different");
         let two = with(two, |traffic| traffic.outbound = Outbound::Nat);

@@ -2,6 +2,7 @@
 //! does not delay the others. Each task sends its result to the loop as a report. Tasks do not use
 //! the inventory and make no decisions.
 
+pub(crate) mod admission;
 pub(crate) mod closing;
 mod ends;
 #[cfg(test)]
@@ -43,6 +44,7 @@ use crate::logs::Logs;
 use crate::ready::notices::Notices;
 use crate::stretch::{Part, Stretch};
 
+use admission::Admission;
 use closing::Leavers;
 use ends::remove_objects;
 pub(crate) use ends::{named, said};
@@ -74,6 +76,7 @@ pub(crate) struct Host {
     pub(crate) takeovers: Takeovers,
     /// Tenants whose connections are about to be ended.
     pub(crate) leavers: Rc<Leavers>,
+    pub(crate) admission: Rc<Admission>,
 }
 
 impl Host {
@@ -184,7 +187,9 @@ impl Host {
             return;
         };
         let (network, link) = (self.network.clone(), plan.link.clone());
+        let admission = Rc::clone(&self.admission);
         self.spawn(async move {
+            admission.wait().await;
             if let Err(why) = network.keep(link).await {
                 tracing::warn!("{why}");
             }

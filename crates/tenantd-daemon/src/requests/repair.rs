@@ -4,6 +4,7 @@
 //! a restart mends is not touched.
 
 use std::fs::File;
+use std::rc::Rc;
 use std::sync::Arc;
 
 use tokio::sync::oneshot;
@@ -55,8 +56,9 @@ pub(super) fn begin(
     let targets: Vec<Target> = names.iter().filter_map(target).collect();
     let host = tenants.executor.host();
     let (network, descriptors) = (host.network.clone(), host.descriptors);
-    let limiter = host.limiter();
+    let (limiter, admission) = (host.limiter(), Rc::clone(&host.admission));
     host.spawn(async move {
+        admission.wait().await;
         let shared = network.restore().await.err().map(|why| why.to_string());
         let mut all = Vec::with_capacity(targets.len());
         for target in targets {

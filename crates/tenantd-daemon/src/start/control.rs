@@ -6,6 +6,7 @@ use crate::audit::Audit;
 use crate::requests::control::Listener;
 use tenantd_api::wire::LogPlace;
 use tenantd_core::plan::model::Plan;
+use tenantd_host::crash;
 use tenantd_host::inherited::Inherited;
 
 /// The inherited control socket, or a new one, with its audit log and for the groups of the plan.
@@ -21,5 +22,6 @@ pub(super) fn open(
         .readers()
         .set((&plan.control).into())
         .context("cannot set the access control list of the control socket")?;
+    crash::point("begin: sockets bound", "");
     Ok(control)
 }

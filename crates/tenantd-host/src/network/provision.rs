@@ -305,6 +305,20 @@ impl Provisioner {
         }
     }
 
+    /// Whether the firewall has exactly what the plan of a tenant says, so that there is nothing to admit. False if that
+    /// cannot be told without a look into its namespace.
+    pub(super) fn is_as_planned(&self, link: &LinkPlan) -> bool {
+        let is_elsewhere = link.parent.is_some() || !link.traffic.exposed.is_empty();
+        if is_elsewhere || !link.traffic.publish.is_empty() {
+            return false;
+        }
+        let Ok(index) = index_of(link.host.name.as_str()) else {
+            return false;
+        };
+        let firewall = self.firewall.as_ref();
+        firewall.is_none_or(|firewall| firewall.has(link, index))
+    }
+
     /// Whether the ports that a tenant publishes are free for it. Looks for nothing else.
     pub(super) fn is_admissible(&self, link: &LinkPlan) -> bool {
         let firewall = self.firewall.as_ref();

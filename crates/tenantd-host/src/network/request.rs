@@ -34,6 +34,18 @@ impl Network {
         self.request(request).await?;
         outcome.await.map_err(|_| ended())?
     }
+
+    /// Notes that an earlier supervisor has provisioned these tenants: the network is not exchanged before they are
+    /// released. Returns of each whether the firewall lets it have what its plan says, so that [`Network::admit`] only
+    /// compares. Asks the kernel for nothing but the indices of their links.
+    ///
+    /// # Errors
+    /// If the net thread has ended.
+    pub async fn adopt(&self, links: Vec<LinkPlan>) -> Result<Vec<bool>, Failure> {
+        let (reply, outcome) = oneshot::channel();
+        self.request(Request::Adopt(links, reply)).await?;
+        outcome.await.map_err(|_| ended())
+    }
 }
 
 pub(super) enum Request {
@@ -52,6 +64,7 @@ pub(super) enum Request {
         Arc<Netns>,
         oneshot::Sender<Result<LinkTarget, Failure>>,
     ),
+    Adopt(Vec<LinkPlan>, oneshot::Sender<Vec<bool>>),
     Keep(Box<LinkPlan>),
     Forget(Box<LinkPlan>, oneshot::Sender<()>),
     Admit(

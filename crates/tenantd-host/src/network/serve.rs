@@ -99,6 +99,7 @@ async fn one(
                     watch.forget(&link);
                     let _gone = reply.send(());
                 }
+                Some(Request::Adopt(links, reply)) => drop(reply.send(tenants.adopt(provisioner, &links))),
                 Some(Request::Restore(reply)) => {
                     let restored = watch.restore(provisioner).await;
                     let _gone = reply.send(restored);
@@ -155,6 +156,14 @@ struct Tenants {
 }
 
 impl Tenants {
+    /// Notes tenants of an earlier supervisor. Returns of each whether it has what its plan says.
+    fn adopt(&mut self, provisioner: &Provisioner, links: &[LinkPlan]) -> Vec<bool> {
+        let ends = links.iter().map(|link| link.host.name.clone());
+        self.adopted.extend(ends);
+        let links = links.iter();
+        links.map(|link| provisioner.is_as_planned(link)).collect()
+    }
+
     fn are_none(&self) -> bool {
         self.provisioned.is_empty() && self.adopted.is_empty()
     }
@@ -267,7 +276,7 @@ async fn answer(provisioner: &Provisioner, room: &Semaphore, request: Request) -
             let _gone = reply.send(provisioner.retain(&marks));
         }
         // The caller of this function has answered these.
-        Request::Forget(..) | Request::Restore(_) | Request::Close(_) => {}
+        Request::Adopt(..) | Request::Forget(..) | Request::Restore(_) | Request::Close(_) => {}
     }
     Change::Nothing
 }

@@ -120,6 +120,7 @@ impl Host {
     /// Keeps the network namespace of a tenant alive no longer. The kernel destroys it, and with it the
     /// link, once no process is in it and nobody has it open.
     pub(super) async fn let_go(&self, plan: &TenantPlan) -> Result<(), Failure> {
+        self.admission.wait().await;
         self.end_connections(plan).await;
         // Its end is no loss.
         self.network.forget(plan.link.clone()).await?;

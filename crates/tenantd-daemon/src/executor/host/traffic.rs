@@ -17,6 +17,7 @@ impl Host {
         let (host, plan) = (Rc::clone(self), Arc::clone(plan));
         let under_way = self.under_way.begin();
         self.spawn(async move {
+            host.admission.wait().await;
             let admitted = host.admit_now(&plan.name, plan.link.clone()).await;
             for failure in [admitted, host.limit_outward(&plan).await].into_iter().filter_map(Result::err) {
                 let name = &plan.name;

@@ -7,10 +7,11 @@
 use netlink_packet_netfilter::nftables::{NfTablesMessage, SetElementList, SetElementMessage};
 
 use tenantd_core::plan::derive;
+use tenantd_core::plan::model::LinkPlan;
 use tenantd_core::stage::Failure;
 
 use super::super::link::index_of;
-use super::elements::Element;
+use super::elements::{self, Element};
 use super::found::elements_in;
 use super::missing::unavailable;
 use super::rules::GUARD;
@@ -66,6 +67,13 @@ impl Firewall {
                 ),
             }
         }
+    }
+
+    /// Whether an admission of a tenant that was left would change nothing.
+    pub(in crate::network) fn has(&self, link: &LinkPlan, index: u32) -> bool {
+        let tenants = self.tenants.borrow();
+        let is_guarded = self.guarded.borrow().contains(link.host.name.as_str());
+        is_guarded && tenants.get(&link.mark) == Some(&elements::of(link, index))
     }
 
     /// The host ends of the tenants that were left, as far as they are the links for which the elements were made.
