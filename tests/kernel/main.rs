@@ -12,6 +12,7 @@ mod cgroup;
 mod cli;
 mod control;
 mod controllers;
+mod counters;
 mod datastore;
 mod facts;
 mod guestbook;

@@ -18,10 +18,12 @@ use rustix::fs::{CWD, Mode, OFlags, fstat, openat};
 use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 
+mod held;
 pub mod last;
 mod links;
 mod trees;
 
+pub use held::{Cgroups, HeldLinks};
 pub use links::{Links, of_link};
 use trees::Has;
 pub use trees::Trees;

@@ -1,9 +1,11 @@
 //! The meter's process: rounds of reading, each of which is written whole.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::fs::{DirBuilder, File, OpenOptions};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::Path;
+use std::rc::Rc;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
@@ -11,20 +13,23 @@ use jiff::Timestamp;
 use rustix::fs::{FlockOperation, flock};
 use rustix::io::Errno;
 use sd_notify::NotifyState;
-use tokio::time::{Instant, MissedTickBehavior, interval_at};
 
-use tenantd_api::wire::{StateWord, TenantStatus};
+use tenantd_api::wire::StateWord;
 use tenantd_host::counters::last::{self, Kept};
-use tenantd_host::counters::{Counters, Links, Trees, boot};
+use tenantd_host::counters::{Cgroups, Counters, HeldLinks, boot};
 
 use crate::datastores::Datastores;
 use crate::history::{BOUNDS, History};
 use crate::seen::{Reading, Seen, Used};
 use crate::store::{Line, PATH, Store, Who};
-use crate::supervisors::Supervisors;
+use crate::supervisors::{Supervisors, Told};
+use crate::ticks::Ticks;
 
 /// The lock of the process that writes the store.
 const LOCK: &str = "/var/lib/tenantd/.meter/lock";
+
+/// How often objects are forgotten that were not read for long, in milliseconds.
+const FORGET_MS: i64 = 60 * 60 * 1000;
 
 /// How often the meter reads.
 #[derive(Debug, Clone, Copy)]
@@ -53,11 +58,9 @@ pub fn collect(pace: Pace) -> anyhow::Result<()> {
         .build();
     let runtime = runtime.context("cannot set up the event loop")?;
     let rounds = async {
-        let mut rounds = interval_at(Instant::now(), pace.interval);
-        rounds.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut ticks = Ticks::begin(pace.interval).context("cannot set a timer")?;
         let mut is_ready = false;
         loop {
-            rounds.tick().await;
             for complaint in meter.supervisors.find().await {
                 eprintln!("tenantd meter: {complaint}");
             }
@@ -68,6 +71,7 @@ pub fn collect(pace: Pace) -> anyhow::Result<()> {
                 // Without systemd nobody is told.
                 sd_notify::notify(&[NotifyState::Ready]).context("cannot tell systemd")?;
             }
+            ticks.next().await.context("cannot read the timer")?;
         }
     };
     tokio::task::LocalSet::new().block_on(&runtime, rounds)
@@ -94,7 +98,11 @@ struct Meter {
     seen: BTreeMap<Who, Seen>,
     supervisors: Supervisors,
     datastores: Option<Datastores>,
+    cgroups: Cgroups,
+    links: HeldLinks,
     boot: String,
+    /// When objects were forgotten last, in milliseconds since 1970.
+    forgotten_ms: i64,
 }
 
 /// What one round adds, by tenant.
@@ -125,7 +133,10 @@ impl Meter {
             store,
             supervisors: Supervisors::default(),
             datastores: pace.datastores.map(Datastores::begin),
+            cgroups: Cgroups::new(),
+            links: HeldLinks::new().context("cannot open a socket")?,
             boot,
+            forgotten_ms: 0,
         })
     }
 
@@ -141,10 +152,11 @@ impl Meter {
             let used = self.of(&ran.who).ran(ran.since_ms, ran.until_ms);
             added.entry(ran.who).or_default().push(used);
         }
-        let links = Links::all().context("cannot read the counters of the links")?;
-        let read = (Trees::default(), links);
-        for (who, status) in &tenants {
-            self.take_status(who, status, &read, &mut added);
+        let links = self.links.begin();
+        links.context("cannot read the counters of the links")?;
+        self.cgroups.begin();
+        for told in &tenants {
+            self.take_told(told, &mut added);
         }
         self.measure(&tenants, &mut added);
         self.forget();
@@ -187,37 +199,54 @@ impl Meter {
         added.entry(who).or_default().extend(used);
     }
 
-    fn take_status(
-        &mut self,
-        who: &Who,
-        status: &TenantStatus,
-        from: &(Trees, Links),
-        added: &mut Added,
-    ) {
-        let counters = read(status, from).unwrap_or_else(|error| {
+    fn take_told(&mut self, told: &Told, added: &mut Added) {
+        let who = &told.who;
+        let counters = self.read(told).unwrap_or_else(|error| {
             eprintln!("tenantd meter: {}: {}: {error:#}", who.0, who.1);
             Counters::default()
         });
-        let (since_ms, now_ms) = (status.since.as_millisecond(), now_ms());
+        let (since_ms, now_ms) = (told.since_ms, now_ms());
         let began_ms = self.store.began_ms;
         let is_old = since_ms < began_ms;
-        let (boot, is_followed) = (self.boot.clone(), self.supervisors.is_followed(&who.0));
-        let seen = self.of(who);
+        let is_followed = self.supervisors.is_followed(&who.0);
+        let seen = self.seen.entry(who.clone()).or_default();
         let mut used = seen.read(Reading {
-            boot: &boot,
+            boot: &self.boot,
             time_ms: now_ms,
             counters: &counters,
             is_old,
         });
-        used.push(seen.restarted(status.restarts, now_ms, is_old));
+        used.push(seen.restarted(told.restarts, now_ms, is_old));
         // Nobody tells whether it still runs, unless its supervisor does.
-        if status.state == StateWord::Up && is_followed {
+        if told.state == StateWord::Up && is_followed {
             used.push(seen.ran(since_ms.max(began_ms), now_ms));
         }
-        added.entry(who.clone()).or_default().extend(used);
+        match added.entry(who.clone()) {
+            Entry::Vacant(first) => drop(first.insert(used)),
+            Entry::Occupied(mut known) => known.get_mut().extend(used),
+        }
     }
 
-    fn measure(&mut self, tenants: &[(Who, TenantStatus)], added: &mut Added) {
+    /// Reads the counters of a tenant. Those of what was just removed are in its last counters.
+    fn read(&mut self, told: &Told) -> anyhow::Result<Counters> {
+        let cgroup = match &told.cgroup {
+            Some(path) => self
+                .cgroups
+                .read(path)
+                .with_context(|| format!("cannot read {}", path.display()))?,
+            None => None,
+        };
+        let link = match &told.link {
+            Some(name) => self
+                .links
+                .named(name)
+                .with_context(|| format!("cannot look up {name}"))?,
+            None => None,
+        };
+        Ok(Counters { cgroup, link })
+    }
+
+    fn measure(&mut self, tenants: &[Rc<Told>], added: &mut Added) {
         let Some(datastores) = &mut self.datastores else {
             return;
         };
@@ -228,6 +257,10 @@ impl Meter {
 
     fn forget(&mut self) {
         let now_ms = now_ms();
+        if (self.forgotten_ms..self.forgotten_ms + FORGET_MS).contains(&now_ms) {
+            return;
+        }
+        self.forgotten_ms = now_ms;
         for ((app, _), seen) in &mut self.seen {
             if self.supervisors.is_followed(app) {
                 seen.forget(now_ms);
@@ -244,21 +277,4 @@ impl Meter {
         let written = self.store.write(&lines);
         written.with_context(|| format!("cannot write {PATH}"))
     }
-}
-
-/// Reads the counters of a tenant. Those of what was just removed are in its last counters.
-fn read(status: &TenantStatus, (trees, links): &(Trees, Links)) -> anyhow::Result<Counters> {
-    let cgroup = match &status.cgroup {
-        Some(path) => trees
-            .of_cgroup(Path::new(path))
-            .with_context(|| format!("cannot read {path}"))?,
-        None => None,
-    };
-    let link = match &status.link {
-        Some(name) => links
-            .named(name)
-            .with_context(|| format!("cannot look up {name}"))?,
-        None => None,
-    };
-    Ok(Counters { cgroup, link })
 }

@@ -5,6 +5,7 @@
 
 use std::collections::HashSet;
 use std::path::Path;
+use std::rc::Rc;
 use std::sync::mpsc::{Receiver, Sender, TryRecvError, channel};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -14,11 +15,11 @@ use rustix::fs::{AtFlags, CWD, FileType, Mode, openat, statat};
 use rustix::io::Errno;
 
 use tenantd_api::usage::Amounts;
-use tenantd_api::wire::TenantStatus;
 use tenantd_host::{datastore, quota};
 
 use crate::seen::Used;
 use crate::store::Who;
+use crate::supervisors::Told;
 use crate::walk::{Walk, folder_flags};
 
 /// The most files of a datastore that are counted.
@@ -64,17 +65,13 @@ impl Datastores {
     }
 
     /// What was measured since the last call. Lets these tenants be measured when it is time.
-    pub(crate) fn measured(
-        &mut self,
-        tenants: &[(Who, TenantStatus)],
-        now_ms: i64,
-    ) -> Vec<(Who, Used)> {
+    pub(crate) fn measured(&mut self, tenants: &[Rc<Told>], now_ms: i64) -> Vec<(Who, Used)> {
         if self.is_idle
             && !tenants.is_empty()
             && self.begun.is_none_or(|begun| begun.elapsed() >= self.every)
         {
             self.begun = Some(Instant::now());
-            let order = tenants.iter().map(|(who, _)| who.clone()).collect();
+            let order = tenants.iter().map(|told| told.who.clone()).collect();
             self.is_idle = self.orders.send(order).is_err();
         }
         let mut measured = Vec::new();

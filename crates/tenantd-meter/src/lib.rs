@@ -11,7 +11,9 @@ mod datastores;
 mod history;
 mod seen;
 mod store;
+mod sums;
 mod supervisors;
+mod ticks;
 mod walk;
 
 use std::io::Write;

@@ -18,6 +18,9 @@ const KEPT_MS: i64 = 24 * 60 * 60 * 1000;
 /// The most objects of a tenant: those of all files with last counters, and some more.
 const OBJECTS_MAX: usize = FILES_MAX + 100;
 
+/// How much of what is used comes of one round: of a cgroup, a link, restarts and uptime.
+const USED_MAX: usize = 4;
+
 /// The milliseconds of a day.
 const DAY_MS: i64 = 24 * 60 * 60 * 1000;
 
@@ -64,7 +67,7 @@ impl Seen {
     /// Takes a reading in. Returns what was used since the one before of the same objects.
     pub(crate) fn read(&mut self, reading: Reading<'_>) -> Vec<Used> {
         let Counters { cgroup, link } = reading.counters;
-        let mut used = Vec::new();
+        let mut used = Vec::with_capacity(USED_MAX);
         if let Some(now) = cgroup {
             let key = format!("{}/cgroup/{}", reading.boot, now.id);
             used.push(self.object(key, reading, |object, span_ms| {
@@ -237,13 +240,21 @@ fn later(before: &LinkCounters, now: &LinkCounters) -> LinkCounters {
     }
 }
 
+/// The first and the last day of a period.
+fn days(from_ms: i64, to_ms: i64) -> (i64, i64) {
+    (from_ms.div_euclid(DAY_MS), to_ms.div_euclid(DAY_MS))
+}
+
 impl Used {
+    /// The day (UTC) that all of it belongs to, as [`Used::days`]; `None` if these are several.
+    pub(crate) fn day(&self) -> Option<i64> {
+        let (first, last) = days(self.from_ms, self.to_ms);
+        (first >= last).then_some(last)
+    }
+
     /// The parts of it in each day (UTC), as the day's number since 1970. What grows is spread evenly over the time.
     pub(crate) fn days(&self) -> Vec<(i64, Amounts)> {
-        let (first, last) = (
-            self.from_ms.div_euclid(DAY_MS),
-            self.to_ms.div_euclid(DAY_MS),
-        );
+        let (first, last) = days(self.from_ms, self.to_ms);
         let span = self.to_ms - self.from_ms;
         if first == last || span <= 0 {
             return vec![(last, self.amounts)];

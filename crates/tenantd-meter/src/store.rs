@@ -8,19 +8,14 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use anyhow::{Context, bail};
-use jiff::Timestamp;
-use jiff::civil::Date;
-use jiff::tz::TimeZone;
-use rusqlite::types::Value;
-use rusqlite::{
-    Connection, OpenFlags, OptionalExtension, Statement, Transaction, params, params_from_iter,
-};
+use rusqlite::{Connection, OpenFlags, Transaction};
 
 use tenantd_api::usage::{Amounts, Usage};
 use tenantd_core::name::{AppName, TenantName};
 
 use crate::history;
 use crate::seen::{Seen, Used};
+use crate::sums::{self, Sums};
 
 /// The database.
 pub(crate) const PATH: &str = "/var/lib/tenantd/.meter/usage.db";
@@ -34,6 +29,7 @@ pub(crate) type Who = (AppName, TenantName);
 /// The store, open for writing. Only one process has it, see [`crate::collect()`].
 pub(crate) struct Store {
     connection: Connection,
+    sums: Sums,
     /// When it was made, in milliseconds since 1970.
     pub(crate) began_ms: i64,
 }
@@ -48,7 +44,7 @@ pub(crate) struct Line<'a> {
     pub(crate) seen: &'a Seen,
 }
 
-fn columns() -> String {
+pub(crate) fn columns() -> String {
     Amounts::NAMES.join(", ")
 }
 
@@ -77,6 +73,7 @@ impl Store {
         let began_ms = connection.query_row(began, [], |row| row.get(0))?;
         Ok(Self {
             connection,
+            sums: Sums::default(),
             began_ms,
         })
     }
@@ -104,23 +101,22 @@ impl Store {
 
     /// Writes what tenants used, each part to its day, and what was read last of each: all of it or nothing.
     pub(crate) fn write(&mut self, lines: &[Line<'_>]) -> anyhow::Result<()> {
-        Ok(self.written(lines)?.commit()?)
+        self.sums.check(&self.connection)?;
+        let (round, new) = written(&mut self.connection, &self.sums, lines)?;
+        round.commit()?;
+        self.sums.committed(new, lines.len());
+        Ok(())
     }
+}
 
-    fn written(&mut self, lines: &[Line<'_>]) -> anyhow::Result<Transaction<'_>> {
-        let round = self.connection.transaction()?;
-        {
-            let mut put = round.prepare("INSERT OR REPLACE INTO seen VALUES (?1, ?2, ?3)")?;
-            let mut days = Days::prepare(&round)?;
-            for line in lines {
-                let (app, tenant) = line.who;
-                days.add(line.who, line.used)?;
-                let state = serde_json::to_string(line.seen)?;
-                put.execute(params![app.as_str(), tenant.as_str(), state])?;
-            }
-        }
-        Ok(round)
-    }
+fn written<'a>(
+    connection: &'a mut Connection,
+    sums: &Sums,
+    lines: &[Line<'_>],
+) -> anyhow::Result<(Transaction<'a>, sums::New)> {
+    let round = connection.transaction()?;
+    let new = sums::write(&round, sums, lines)?;
+    Ok((round, new))
 }
 
 fn make(connection: &mut Connection, now_ms: i64) -> anyhow::Result<()> {
@@ -152,66 +148,13 @@ fn upgrade(connection: &mut Connection) -> anyhow::Result<()> {
     Ok(made.commit()?)
 }
 
-/// The statements that add to a day.
-struct Days<'a> {
-    get: Statement<'a>,
-    put: Statement<'a>,
-}
-
-impl<'a> Days<'a> {
-    fn prepare(round: &'a Transaction<'_>) -> anyhow::Result<Self> {
-        let columns = columns();
-        let get = format!("SELECT {columns} FROM day WHERE app = ?1 AND tenant = ?2 AND day = ?3");
-        let places = (4..Amounts::NAMES.len() + 4).map(|it| format!("?{it}"));
-        let places = places.collect::<Vec<_>>().join(", ");
-        let put = format!(
-            "INSERT OR REPLACE INTO day (app, tenant, day, {columns}) VALUES (?1, ?2, ?3, {places})"
-        );
-        Ok(Self {
-            get: round.prepare(&get)?,
-            put: round.prepare(&put)?,
-        })
-    }
-
-    fn add(&mut self, (app, tenant): &Who, used: &[Used]) -> anyhow::Result<()> {
-        let mut days: BTreeMap<i64, Amounts> = BTreeMap::new();
-        for (day, amounts) in used.iter().flat_map(Used::days) {
-            days.entry(day).or_default().add(&amounts);
-        }
-        for (day, amounts) in days {
-            let day = date(day)?.to_string();
-            let key = params![app.as_str(), tenant.as_str(), day];
-            let known = self
-                .get
-                .query_row(key, |row| amounts_of(row, 0))
-                .optional()?;
-            let mut sum = known.unwrap_or_default();
-            sum.add(&amounts);
-            let key = [app.to_string(), tenant.to_string(), day].map(Value::Text);
-            let number = |it: u64| i64::try_from(it).unwrap_or(i64::MAX);
-            let values = sum.values().into_iter().map(|it| it.map(number).into());
-            self.put
-                .execute(params_from_iter(key.into_iter().chain(values)))?;
-        }
-        Ok(())
-    }
-}
-
-fn amounts_of(row: &rusqlite::Row<'_>, first: usize) -> rusqlite::Result<Amounts> {
+pub(crate) fn amounts_of(row: &rusqlite::Row<'_>, first: usize) -> rusqlite::Result<Amounts> {
     let value = |at| {
         row.get::<_, Option<i64>>(at)
             .map(|it| it.and_then(|it| u64::try_from(it).ok()))
     };
     let values = (first..first + Amounts::NAMES.len()).map(value);
     Ok(Amounts::of_values(values.collect::<Result<Vec<_>, _>>()?))
-}
-
-/// The date of a day since 1970, in UTC.
-fn date(day: i64) -> anyhow::Result<Date> {
-    let second = day.checked_mul(24 * 60 * 60).context("no such day")?;
-    Ok(Timestamp::from_second(second)?
-        .to_zoned(TimeZone::UTC)
-        .date())
 }
 
 /// What all tenants used on each of these days, both included, by application, tenant and day.
@@ -269,12 +212,18 @@ mod tests {
             used: &used,
             seen: &Seen::default(),
         };
-        for committed in [true, false, true] {
-            let round = store.written(&[line]).unwrap();
-            if committed {
-                round.commit().unwrap();
-            }
-        }
+        store.write(&[line]).unwrap();
+        let (uncommitted, _) = written(&mut store.connection, &store.sums, &[line]).unwrap();
+        drop(uncommitted);
+        store.write(&[line]).unwrap();
+        // What another program changes is added to.
+        let other = Connection::open(&path).unwrap();
+        let changed = other.execute(
+            "UPDATE day SET cpu_usec = 1000 WHERE day = '1970-01-02'",
+            [],
+        );
+        assert_eq!(changed.unwrap(), 1);
+        store.write(&[line]).unwrap();
         drop(store);
         let store = Store::open(&path, 43).unwrap();
         assert_eq!(store.began_ms, 42);
@@ -284,7 +233,10 @@ mod tests {
             .iter()
             .map(|it| (it.period.as_str(), it.amounts.cpu_usec))
             .collect();
-        assert_eq!(found, [("1970-01-01", Some(10)), ("1970-01-02", Some(16))]);
+        assert_eq!(
+            found,
+            [("1970-01-01", Some(15)), ("1970-01-02", Some(1008))]
+        );
         assert_eq!(between(&path, "1970-01-03", "1971-01-01").unwrap(), []);
     }
 

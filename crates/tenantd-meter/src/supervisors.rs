@@ -3,6 +3,8 @@
 //! If a supervisor ends, what it said last is kept: its tenants may run on, and are still read.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::rc::Rc;
 
 use tenantd_api::client::followed::{Followed, Listener};
 use tenantd_api::client::watch::Watched;
@@ -23,8 +25,33 @@ pub(crate) struct Ran {
     pub(crate) until_ms: i64,
 }
 
-/// The tenants of one application, as they were said to be last.
-type Tenants = BTreeMap<TenantName, TenantStatus>;
+/// What is metered of a tenant, as it was said to be last.
+#[derive(Debug)]
+pub(crate) struct Told {
+    pub(crate) who: Who,
+    pub(crate) state: StateWord,
+    /// Since when, in milliseconds since 1970.
+    pub(crate) since_ms: i64,
+    pub(crate) restarts: u32,
+    pub(crate) cgroup: Option<PathBuf>,
+    pub(crate) link: Option<String>,
+}
+
+impl Told {
+    fn new(app: &AppName, status: TenantStatus) -> Rc<Self> {
+        Rc::new(Self {
+            who: (app.clone(), status.name),
+            state: status.state,
+            since_ms: status.since.as_millisecond(),
+            restarts: status.restarts,
+            cgroup: status.cgroup.map(PathBuf::from),
+            link: status.link,
+        })
+    }
+}
+
+/// The tenants of one application.
+type Tenants = BTreeMap<TenantName, Rc<Told>>;
 
 /// What the supervisors said.
 #[derive(Debug, Default)]
@@ -49,13 +76,10 @@ impl Supervisors {
     }
 
     /// All tenants, as they were said to be last.
-    pub(crate) fn tenants(&self) -> Vec<(Who, TenantStatus)> {
+    pub(crate) fn tenants(&self) -> Vec<Rc<Told>> {
         self.0.with(|said| {
-            let of = said.apps.iter().flat_map(|(app, tenants)| {
-                let tenants = tenants.iter();
-                tenants.map(|(name, status)| ((app.clone(), name.clone()), status.clone()))
-            });
-            of.collect()
+            let tenants = said.apps.values().flat_map(BTreeMap::values);
+            tenants.cloned().collect()
         })
     }
 
@@ -70,7 +94,9 @@ impl Listener for Said {
         match watched {
             Watched::Snapshot(snapshot) => {
                 let tenants = snapshot.tenants.into_iter();
-                let tenants = tenants.map(|it| (it.name.clone(), it)).collect();
+                let tenants = tenants
+                    .map(|it| (it.name.clone(), Told::new(app, it)))
+                    .collect();
                 let before = self.apps.insert(app.clone(), tenants);
                 self.note_ends(app, before.unwrap_or_default());
             }
@@ -85,13 +111,13 @@ impl Said {
         let known = self.apps.entry(app.clone()).or_default();
         let before = match (event.kind, event.status) {
             (EventKind::Removed, _) | (_, None) => known.remove(&event.tenant),
-            (_, Some(status)) => known.insert(event.tenant.clone(), status),
+            (_, Some(status)) => known.insert(event.tenant.clone(), Told::new(app, status)),
         };
         if event.kind == EventKind::Transition
             && let Some(before) = before.filter(|it| it.state == StateWord::Up)
         {
             let until_ms = event.time.as_millisecond();
-            self.ran((app.clone(), event.tenant), &before, until_ms);
+            self.ran(&before, until_ms);
         }
     }
 
@@ -99,21 +125,20 @@ impl Said {
     fn note_ends(&mut self, app: &AppName, before: Tenants) {
         for (name, before) in before {
             let known = self.apps.get(app).and_then(|it| it.get(&name));
-            let Some(now) = known.map(|now| (now.state, now.since)) else {
+            let Some(now_ms) = known.map(|now| now.since_ms) else {
                 continue;
             };
-            if before.state == StateWord::Up && now.1 > before.since {
-                let until_ms = now.1.as_millisecond();
-                self.ran((app.clone(), name), &before, until_ms);
+            if before.state == StateWord::Up && now_ms > before.since_ms {
+                self.ran(&before, now_ms);
             }
         }
     }
 
-    fn ran(&mut self, who: Who, up: &TenantStatus, until_ms: i64) {
+    fn ran(&mut self, up: &Told, until_ms: i64) {
         if self.ended.len() < ENDS_MAX {
             self.ended.push(Ran {
-                who,
-                since_ms: up.since.as_millisecond(),
+                who: up.who.clone(),
+                since_ms: up.since_ms,
                 until_ms,
             });
         }

@@ -43,7 +43,7 @@ impl Links {
     /// Those of the netlink socket, and of the kernel (rtnetlink(7)).
     pub fn all() -> io::Result<Self> {
         let mut found = HashMap::new();
-        ask(0, DUMP, |counters| {
+        each(|counters| {
             found.insert(counters.index, counters);
         })?;
         Ok(Self { found, any: any()? })
@@ -57,6 +57,11 @@ impl Links {
         let index = index(&self.any, name)?;
         Ok(index.and_then(|index| self.found.get(&index)).copied())
     }
+}
+
+/// Reads those of all links, one after the other.
+pub(super) fn each(see: impl FnMut(LinkCounters)) -> io::Result<()> {
+    ask(0, DUMP, see)
 }
 
 /// Reads the counters of one link. `None` if there is none with this name.
@@ -75,12 +80,12 @@ pub fn of_link(name: &str) -> io::Result<Option<LinkCounters>> {
 }
 
 /// A socket for requests about interfaces.
-fn any() -> io::Result<rustix::fd::OwnedFd> {
+pub(super) fn any() -> io::Result<rustix::fd::OwnedFd> {
     let (family, flags) = (AddressFamily::INET, SocketFlags::CLOEXEC);
     Ok(socket_with(family, SocketType::DGRAM, flags, None)?)
 }
 
-fn index(any: &rustix::fd::OwnedFd, name: &str) -> io::Result<Option<u32>> {
+pub(super) fn index(any: &rustix::fd::OwnedFd, name: &str) -> io::Result<Option<u32>> {
     match name_to_index(any, name) {
         Ok(index) => Ok(Some(index)),
         Err(Errno::NODEV) => Ok(None),

@@ -29,7 +29,7 @@ impl Has {
     };
 
     /// What the cgroups in this folder have.
-    fn below(folder: &Path) -> Self {
+    pub(super) fn below(folder: &Path) -> Self {
         // Without the file nothing is known.
         let Ok(enabled) = fs::read_to_string(folder.join("cgroup.subtree_control")) else {
             return Self::ALL;
