@@ -21,6 +21,7 @@ use serde::{Deserialize, Serialize};
 mod held;
 pub mod last;
 mod links;
+pub mod measured;
 mod trees;
 
 pub use held::{Cgroups, HeldLinks};

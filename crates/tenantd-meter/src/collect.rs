@@ -16,7 +16,7 @@ use sd_notify::NotifyState;
 
 use tenantd_api::wire::StateWord;
 use tenantd_host::counters::last::{self, Kept};
-use tenantd_host::counters::{Cgroups, Counters, HeldLinks, boot};
+use tenantd_host::counters::{Cgroups, Counters, HeldLinks, boot, measured};
 
 use crate::datastores::Datastores;
 use crate::history::{BOUNDS, History};
@@ -161,6 +161,10 @@ impl Meter {
         self.measure(&tenants, &mut added);
         self.forget();
         self.write(&added)?;
+        if let Some(datastores) = &mut self.datastores {
+            let published = datastores.publish();
+            published.with_context(|| format!("cannot write {}", measured::PATH))?;
+        }
         for one in &kept {
             let removed = last::forget(one);
             removed.with_context(|| format!("cannot remove {}", one.path.display()))?;

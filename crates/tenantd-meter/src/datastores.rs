@@ -4,6 +4,7 @@
 //! limited.
 
 use std::collections::HashSet;
+use std::io;
 use std::path::Path;
 use std::rc::Rc;
 use std::sync::mpsc::{Receiver, Sender, TryRecvError, channel};
@@ -15,6 +16,7 @@ use rustix::fs::{AtFlags, CWD, FileType, Mode, openat, statat};
 use rustix::io::Errno;
 
 use tenantd_api::usage::Amounts;
+use tenantd_host::counters::measured::{self, Measured, Sizes};
 use tenantd_host::{datastore, quota};
 
 use crate::seen::Used;
@@ -34,33 +36,45 @@ pub(crate) struct Datastores {
     begun: Option<Instant>,
     is_idle: bool,
     orders: Sender<Vec<Who>>,
-    measured: Receiver<Option<(Who, u64)>>,
+    measured: Receiver<Option<(Who, Size)>>,
+    /// The last size of each, and whether the file has others.
+    sizes: Sizes,
+    has_changed: bool,
 }
+
+/// The bytes of a datastore, and the limit that the filesystem has.
+type Size = (u64, Option<u64>);
 
 impl Datastores {
     /// Starts the thread.
     pub(crate) fn begin(every: Duration) -> Self {
         let (orders, ordered) = channel::<Vec<Who>>();
-        let (sender, measured) = channel();
+        let (sender, measurements) = channel();
         thread::spawn(move || {
             for order in ordered {
                 for who in order {
                     match measure(&who) {
                         Ok(None) => {}
                         // The meter ends.
-                        Ok(Some(bytes)) => drop(sender.send(Some((who, bytes)))),
+                        Ok(Some(size)) => drop(sender.send(Some((who, size)))),
                         Err(error) => eprintln!("tenantd meter: {}: {}: {error:#}", who.0, who.1),
                     }
                 }
                 drop(sender.send(None));
             }
         });
+        let sizes = measured::read().unwrap_or_else(|error| {
+            eprintln!("tenantd meter: what was measured before is measured again: {error}");
+            Sizes::new()
+        });
         Self {
             every,
             begun: None,
             is_idle: true,
             orders,
-            measured,
+            measured: measurements,
+            sizes,
+            has_changed: false,
         }
     }
 
@@ -71,13 +85,26 @@ impl Datastores {
             && self.begun.is_none_or(|begun| begun.elapsed() >= self.every)
         {
             self.begun = Some(Instant::now());
-            let order = tenants.iter().map(|told| told.who.clone()).collect();
+            let order: Vec<Who> = tenants.iter().map(|told| told.who.clone()).collect();
+            let known: HashSet<&Who> = order.iter().collect();
+            // What is said of tenants that were removed is over.
+            self.sizes.retain(|who, _| known.contains(who));
+            self.has_changed = true;
             self.is_idle = self.orders.send(order).is_err();
         }
         let mut measured = Vec::new();
         loop {
             match self.measured.try_recv() {
-                Ok(Some((who, bytes))) => measured.push((who, of(bytes, now_ms))),
+                Ok(Some((who, (bytes, limit)))) => {
+                    let size = Measured {
+                        bytes,
+                        limit,
+                        time_ms: now_ms,
+                    };
+                    self.sizes.insert(who.clone(), size);
+                    self.has_changed = true;
+                    measured.push((who, of(bytes, now_ms)));
+                }
                 Ok(None) => self.is_idle = true,
                 Err(TryRecvError::Empty | TryRecvError::Disconnected) => return measured,
             }
@@ -85,17 +112,29 @@ impl Datastores {
     }
 }
 
-/// The size of a tenant's datastore in bytes, if it has one.
-fn measure((app, tenant): &Who) -> anyhow::Result<Option<u64>> {
+impl Datastores {
+    /// Writes the last sizes, for programs that show them, if there are others than before.
+    pub(crate) fn publish(&mut self) -> io::Result<()> {
+        if self.has_changed {
+            measured::write(&self.sizes)?;
+            self.has_changed = false;
+        }
+        Ok(())
+    }
+}
+
+/// The size of a tenant's datastore, if it has one.
+fn measure((app, tenant): &Who) -> anyhow::Result<Option<Size>> {
     let Some(source) = datastore::remembered(app, tenant)? else {
         return Ok(None);
     };
     // A filesystem with a quota has counted it already.
     let counted = quota::found(&source).map_err(|why| anyhow!("{why}"))?;
     if let Some(counted) = counted {
-        return Ok(Some(counted.bytes));
+        return Ok(Some((counted.bytes, counted.limits.bytes)));
     }
-    size(&source).with_context(|| format!("cannot measure {}", source.display()))
+    let size = size(&source).with_context(|| format!("cannot measure {}", source.display()))?;
+    Ok(size.map(|bytes| (bytes, None)))
 }
 
 fn of(bytes: u64, now_ms: i64) -> Used {

@@ -7,6 +7,7 @@ use super::followed::{App, LIMITS};
 use super::text::{Kind, Text};
 use tenantd_api::wire::{StateWord, TenantStatus, Want};
 use tenantd_core::name::AppName;
+use tenantd_host::counters::measured::{self, Measured, Sizes};
 use tenantd_host::counters::{CgroupCounters, Counters, LinkCounters, Links, Trees};
 
 /// A tenant, and what the kernel counted for it.
@@ -15,6 +16,8 @@ struct Row<'a> {
     status: &'a TenantStatus,
     cgroup: CgroupCounters,
     link: Option<LinkCounters>,
+    /// What the meter measured last.
+    datastore: Option<Measured>,
 }
 
 /// A family with a sample for each tenant that has a value: its name, kind, help and value.
@@ -52,6 +55,9 @@ families! {
     "tenantd_tenant_oom_kills", Counter, "Processes that were killed because memory was used up.", it => it.cgroup.oom_kills.map(number);
     "tenantd_tenant_io_read_bytes", Counter, "Bytes read from block devices.", it => it.cgroup.io_read.map(number);
     "tenantd_tenant_io_written_bytes", Counter, "Bytes written to block devices.", it => it.cgroup.io_written.map(number);
+    "tenantd_tenant_datastore_bytes", Gauge, "Size of the datastore, as the meter measured it last.", it => Some(number(it.datastore?.bytes));
+    "tenantd_tenant_datastore_limit_bytes", Gauge, "The quota of the datastore then, as far as the meter may know it.", it => it.datastore?.limit.map(number);
+    "tenantd_tenant_datastore_timestamp_seconds", Gauge, "When the size of the datastore was measured.", it => Some(date(it.datastore?.time_ms));
     "tenantd_tenant_tasks", Gauge, "Processes and threads.", it => it.cgroup.pids.map(number);
     "tenantd_tenant_tasks_limit", Gauge, "The limit of processes and threads.", it => it.cgroup.pids_max.map(number);
     "tenantd_tenant_network_receive_bytes", Counter, "Bytes that the tenant received.", it => Some(number(it.link?.in_bytes));
@@ -71,8 +77,21 @@ fn number(number: u64) -> f64 {
     number as f64
 }
 
+/// A date as Prometheus has it, of milliseconds since 1970.
+fn date(time_ms: i64) -> f64 {
+    number(u64::try_from(time_ms).unwrap_or(0)) / 1e3
+}
+
 fn seconds(usec: Option<u64>) -> Option<f64> {
     usec.map(|usec| number(usec) / 1e6)
+}
+
+/// What the meter measured last. Without a meter there is nothing.
+fn sizes() -> Sizes {
+    measured::read().unwrap_or_else(|error| {
+        eprintln!("tenantd metrics: the sizes of datastores are left out: {error}");
+        Sizes::new()
+    })
 }
 
 /// All metrics as text.
@@ -81,6 +100,7 @@ fn seconds(usec: Option<u64>) -> Option<f64> {
 /// If the counters of the links cannot be read.
 pub(super) fn all(apps: &BTreeMap<AppName, App>, is_open: bool) -> std::io::Result<String> {
     let read = (Trees::default(), Links::all()?);
+    let sizes = sizes();
     let mut rows = Vec::new();
     for (app, known) in apps {
         for status in known.tenants.values() {
@@ -88,6 +108,7 @@ pub(super) fn all(apps: &BTreeMap<AppName, App>, is_open: bool) -> std::io::Resu
             rows.push(Row {
                 labels: format!("app=\"{app}\",tenant=\"{}\"", status.name),
                 status,
+                datastore: sizes.get(&(app.clone(), status.name.clone())).copied(),
                 cgroup: cgroup.unwrap_or_default(),
                 link,
             });
