@@ -118,6 +118,36 @@ fn assert_formats_and_refusals() {
     );
 }
 
+/// The meter measures datastores, and the exporter only reads what it has noted.
+fn assert_sizes_are_served(app: &str) {
+    let of = |name: &str| format!("tenantd_tenant_{name}{{app=\"{app}\",tenant=\"acme\"}}");
+    fs::write(
+        format!("/var/lib/tenantd/{app}/acme/file"),
+        vec![1; 1 << 20],
+    )
+    .unwrap();
+    let measured = of("datastore_bytes");
+    assert_eq!(sample(&metrics(), &measured), None);
+    let mut meter = Command::new(PROGRAM);
+    meter.args(["meter", "--interval", "50ms", "--datastores", "50ms"]);
+    let mut meter = meter.spawn().unwrap();
+    let size = until("it is measured", || sample(&metrics(), &measured));
+    meter.kill().unwrap();
+    meter.wait().unwrap();
+    assert!(
+        (f64::from(1 << 20)..f64::from(3 << 19)).contains(&size),
+        "{size}"
+    );
+    let text = metrics();
+    let time = sample(&text, &of("datastore_timestamp_seconds"));
+    let now = jiff::Timestamp::now().as_duration().as_secs_f64();
+    assert!(
+        time.is_some_and(|time| (now - 60.0..=now).contains(&time)),
+        "{time:?}"
+    );
+    checked("promtool", &["check", "metrics"], &text);
+}
+
 #[test]
 fn metrics_are_served_and_pass_the_checks_of_prometheus() {
     place::host();
@@ -176,32 +206,7 @@ fn metrics_are_served_and_pass_the_checks_of_prometheus() {
     until("its successor is found", || {
         sample(&metrics(), &answers).filter(|it| *it == 1.0)
     });
-    // The meter measures datastores, and the exporter only reads what it has noted.
-    fs::write(
-        format!("/var/lib/tenantd/{app}/acme/file"),
-        vec![1; 1 << 20],
-    )
-    .unwrap();
-    let measured = of("datastore_bytes", "acme");
-    assert_eq!(sample(&metrics(), &measured), None);
-    let mut meter = Command::new(PROGRAM);
-    meter.args(["meter", "--interval", "50ms", "--datastores", "50ms"]);
-    let mut meter = meter.spawn().unwrap();
-    let size = until("it is measured", || sample(&metrics(), &measured));
-    meter.kill().unwrap();
-    meter.wait().unwrap();
-    assert!(
-        (f64::from(1 << 20)..f64::from(3 << 19)).contains(&size),
-        "{size}"
-    );
-    let text = metrics();
-    let time = sample(&text, &of("datastore_timestamp_seconds", "acme"));
-    let now = jiff::Timestamp::now().as_duration().as_secs_f64();
-    assert!(
-        time.is_some_and(|time| (now - 60.0..=now).contains(&time)),
-        "{time:?}"
-    );
-    checked("promtool", &["check", "metrics"], &text);
+    assert_sizes_are_served(&app);
     daemon.end();
 }
 
