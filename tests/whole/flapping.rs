@@ -155,9 +155,11 @@ fn many_tenants_crash_beside_a_good_one() {
     daemon.tell(&["stop", "f*"]).expect(0);
     let after = daemon.tenant("good");
     assert_eq!((after.pid, after.restarts), (good.pid, 0));
+    // The first release has opened the socket for connections, which stays open (0102).
+    let most = alone.descriptors + 1;
     until("no zombie and no descriptor is left", || {
         let now = Size::of(&daemon);
-        (now.zombies == 0 && now.descriptors <= alone.descriptors).then_some(())
+        (now.zombies == 0 && now.descriptors <= most).then_some(())
     });
     daemon.end();
 }
