@@ -27,6 +27,12 @@ fn manifest() -> String {
     )
 }
 
+/// How many descriptors the supervisor has.
+fn descriptors(daemon: &Daemon) -> usize {
+    let folder = format!("/proc/{}/fd", daemon.pid());
+    std::fs::read_dir(folder).unwrap().count()
+}
+
 /// The long stretches in the supervisor's log.
 fn stretches(log: &str) -> Vec<Duration> {
     let of_line = |line: &str| {
@@ -55,10 +61,15 @@ fn restarts_and_subscribers_do_not_block_the_loop() {
                 .unwrap()
         })
         .collect();
+    let before = descriptors(&daemon);
+    let mut most = before;
     daemon.tell(&["restart", "--all", "--no-wait"]).expect(0);
     for _ in 0..STATUSES {
         daemon.status();
+        most = most.max(descriptors(&daemon));
     }
+    // Each launch has some twenty, but not all of them at the same time.
+    assert!(most < before + 5 * usize::from(TENANTS), "{before}, {most}");
     let settled = daemon.settles();
     for tenant in &settled.tenants[..20] {
         signal(tenant.pid.unwrap(), Signal::SIGKILL);

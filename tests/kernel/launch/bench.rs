@@ -185,7 +185,8 @@ impl Bench {
 
     /// Makes for the next launch what this one has taken, as the supervisor does when the program runs.
     pub(crate) fn replenish(&self, running: &mut Running) {
-        self.templates.replenish(std::mem::take(&mut running.used));
+        self.templates.give_back(std::mem::take(&mut running.used));
+        self.templates.replenish();
     }
 
     /// Launches, waits for an exit with status 0 and returns the output.

@@ -13,6 +13,8 @@ name = "bounds"
 command = ["/bin/sh", "-c", "rm -f /mnt/order; mkfifo /mnt/order; while :; do read -r order </mnt/order && eval \"$order\"; done"]
 user = "root"
 datastore = { path = "/mnt" }
+# Less than the emulated machine can write.
+log_rate = "64 KiB"
 [app.restart]
 delay = "200ms"
 strikes = 0
@@ -187,7 +189,7 @@ starved() {
 # Neither the journal nor tenantd drops a line of another tenant, and the flood does not take a whole processor.
 floods_its_log() {
     order acme 'yes "a line that somebody has to read and to keep, again and again and again" & sleep 20; kill $!'
-    wait_for eval "tenantd status --app $APP acme | grep -q 'its program waited .* until its output was read: log_rate is 512 KiB a second'"
+    wait_for eval "tenantd status --app $APP acme | grep -q 'its program waited .* until its output was read: log_rate is 64 KiB a second'"
     order bolt 'for n in $(seq 300); do echo "marker $n"; done'
     wait_for eval "journalctl -q -o cat TENANTD_TENANT=bolt | grep -q '^marker 300$'"
     same 300 "$(journalctl -q -o cat TENANTD_TENANT=bolt | grep -c '^marker ')"

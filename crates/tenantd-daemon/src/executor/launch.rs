@@ -75,7 +75,8 @@ impl Host {
                         watch_launch((&reporter, starting), of, (launch, phase), child).await;
                     drop(timed);
                     if runs {
-                        drop(spawn_blocking(move || templates.replenish(used)));
+                        templates.give_back(used);
+                        drop(spawn_blocking(move || templates.replenish()));
                     }
                 }
                 Ok(None) => reporter.report(&plan.name, ReportKind::Skipped(launch)),

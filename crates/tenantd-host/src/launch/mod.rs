@@ -204,6 +204,7 @@ pub fn launch<W>(
     order: &Order<'_>,
     watch: impl FnOnce(&OwnedFd, Report) -> Result<W, Failure>,
 ) -> Result<Option<Child<W>>, Failure> {
+    order.templates.replenish_if_many();
     let spec = for_child(|| spec::Spec::new(order).map(|made| made.map(Box::new)));
     let Some(mut spec) = spec? else {
         return Ok(None);

@@ -35,6 +35,9 @@ const CLONE: OpenTreeFlags = OpenTreeFlags::OPEN_TREE_CLONE
     .union(OpenTreeFlags::OPEN_TREE_CLOEXEC)
     .union(OpenTreeFlags::AT_EMPTY_PATH);
 
+/// How many launches may have given back what is not closed yet.
+const USED_MAX: usize = 8;
+
 /// The mounts that launches share. They belong to the mount namespace of the thread that launches
 /// first.
 #[derive(Debug, Default)]
@@ -45,6 +48,8 @@ pub struct MountTemplates {
     hosts_proc: OnceLock<Option<OwnedFd>>,
     cgroups: Mutex<Option<CgroupMounts>>,
     spares: Spares,
+    /// What launches have used, see [`MountTemplates::give_back`].
+    used: Mutex<Vec<Used>>,
 }
 
 impl MountTemplates {
@@ -62,13 +67,36 @@ impl MountTemplates {
         copy(&self.cover, || Tmpfs::cover().mount())
     }
 
-    /// Makes for the next launch what one has taken, and closes the mounts of that one. Takes as long as a tenth of a
-    /// launch: call it when its program runs.
+    /// Has what a launch has used, until [`replenish`](Self::replenish).
+    pub fn give_back(&self, used: Used) {
+        self.used().push(used);
+    }
+
+    /// Makes for the next launch what one has taken, and closes the mounts of all that were given back. Takes as long
+    /// as a tenth of a launch for each: call it when their programs run.
     /// What cannot be made, the next launch makes for itself, and says why if it cannot.
-    pub fn replenish(&self, used: Used) {
-        let Used { kinds, mounts } = used;
-        drop(mounts);
+    pub fn replenish(&self) {
+        let used = std::mem::take(&mut *self.used());
+        let Some(kinds) = used.last().map(|last| last.kinds.clone()) else {
+            return;
+        };
+        for Used { kinds: _, mounts } in used {
+            drop(mounts);
+        }
         self.spares.replenish(&kinds, || self.cover());
+    }
+
+    /// The same before a launch, if several are waiting: each has some twenty descriptors, and of a thousand launches
+    /// at a time, those that are yet to be made would have no descriptors.
+    pub(super) fn replenish_if_many(&self) {
+        if self.used().len() >= USED_MAX {
+            self.replenish();
+        }
+    }
+
+    fn used(&self) -> std::sync::MutexGuard<'_, Vec<Used>> {
+        // No code panics while the lock is held.
+        self.used.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The mounts of `/proc`, with their paths: see [`proc`].
