@@ -25,8 +25,17 @@ pub(super) fn cluster(selector: Selector, what: &Cluster) -> anyhow::Result<End>
         Task::Plan => {
             bail!("`cluster plan` asks no hosts: leave them out, or type `cluster versions`")
         }
+        Task::Versions if is_of_plan(what) => bail!(
+            "`cluster versions` takes --rsh and --json only: the other options are for `cluster plan`"
+        ),
         Task::Versions => versions::versions(&selector, what),
     }
+}
+
+/// Whether there is an option that `versions` would not heed.
+fn is_of_plan(what: &Cluster) -> bool {
+    let is_shell = what.crm || what.pcs;
+    is_shell || what.check || !what.local.is_empty() || !what.size.is_empty()
 }
 
 fn planned(config: &Path, what: &Cluster) -> anyhow::Result<End> {

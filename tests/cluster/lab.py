@@ -8,6 +8,7 @@ import os, re, select, shutil, signal, socket, subprocess, sys, threading, time
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, HERE)
 import partitions, relocate
+from manifest import manifest
 from remote import Remote, until
 LAB, PROGRAM, SCENARIOS = sys.argv[1], sys.argv[2], sys.argv[3:]
 HOSTS = ["a", "b", "c"]
@@ -56,30 +57,8 @@ quorum {{
 nodelist {{
 """ + "".join(f" node {{\n  name: {h}\n  nodeid: {i}\n  ring0_addr: 10.88.0.{10 + i}\n }}\n" for i, h in enumerate(HOSTS, 1)) + "}\n"
 
-MANIFEST = """[app]
-name = "store"
-user = "root"
-command = ["/usr/bin/python3", "-I", "-S", "/srv/store.py"]
-ready = { tcp = 80, within = "10s" }
-stop.grace = "2s"
-restart = { strikes = 3, delay = "50ms" }
-
-[app.datastore]
-path = "/srv/data"
-root = "/srv/shared"
-
-[network]
-mode = "macvlan"
-parent = "eth0"
-subnet = "10.88.0.0/24"
-gateway = "10.88.0.1"
-
-[defaults]
-engine = "pacemaker"
-storage = "shared"
-
-[tenants]
-""" + "".join(f'{name} = {{ ip = "{ip}" }}\n' for name, ip in TENANTS.items())
+MANIFEST = manifest("store", datastore='root = "/srv/shared"', defaults='engine = "pacemaker"\nstorage = "shared"') + "".join(
+    f'{name} = {{ ip = "{ip}" }}\n' for name, ip in TENANTS.items())
 
 
 def pairs(element, of, **values):

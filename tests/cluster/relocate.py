@@ -5,31 +5,11 @@ and no acknowledged write may be lost.
 The application `shelf` has tenants with data on one host (m1, m2), and one whose data all hosts reach (m3).
 """
 import os, re, subprocess, time
+from manifest import manifest
 from remote import until
 
 TENANTS = {"m1": "10.88.0.111", "m2": "10.88.0.112", "m3": "10.88.0.113"}
-MANIFEST = """[app]
-name = "shelf"
-user = "root"
-command = ["/usr/bin/python3", "-I", "-S", "/srv/store.py"]
-ready = { tcp = 80, within = "10s" }
-stop.grace = "2s"
-restart = { strikes = 3, delay = "50ms" }
-
-[app.datastore]
-path = "/srv/data"
-
-[network]
-mode = "macvlan"
-parent = "eth0"
-subnet = "10.88.0.0/24"
-gateway = "10.88.0.1"
-
-[defaults]
-autostart = false
-
-[tenants]
-"""
+MANIFEST = manifest("shelf", defaults="autostart = false")
 # The crash points of both ends, see tests/whole/moves.rs, and whether the datastore is handed over at each.
 HERE = {"move: noted": False, "move: copied while up": False, "move: stopped": False, "move: copied": False, "move: sealed": False,
         "move: handed over": True, "move: taken": True, "move: stub in place": True}

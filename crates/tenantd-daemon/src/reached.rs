@@ -149,6 +149,11 @@ impl Reached {
         };
         self.pressure.look(inventory);
         for tenant in tenants {
+            if inventory.get(&tenant).is_none() {
+                // A notice that was on its way when the tenant was removed.
+                self.forget(&tenant);
+                continue;
+            }
             if self.rests.iter().all(|(_, resting)| *resting != tenant) {
                 // First, so that nothing is missed between both.
                 self.watch(&tenant, inventory);
@@ -298,12 +303,17 @@ fn counts(entry: Option<&Entry>) -> Option<Vec<(String, u64)>> {
     }
 }
 
-/// What happened at a limit, as text.
-fn text(limit: &str, count: u64, limits: &GroupLimits) -> String {
-    let times = match count {
+/// A count, as text.
+fn times(count: u64) -> String {
+    match count {
         1 => "once".to_owned(),
         several => format!("{several} times"),
-    };
+    }
+}
+
+/// What happened at a limit, as text.
+fn text(limit: &str, count: u64, limits: &GroupLimits) -> String {
+    let times = times(count);
     let mut all = limits.each();
     let set = all.find(|(key, item, _)| match *item {
         "" => key.name == limit,

@@ -98,17 +98,38 @@ pub fn of_cgroup(path: &Path) -> io::Result<Option<CgroupCounters>> {
 }
 
 fn of_cgroup_with(path: &Path, has: Has) -> io::Result<Option<CgroupCounters>> {
-    let flags = OFlags::DIRECTORY | OFlags::CLOEXEC | OFlags::RDONLY;
-    let folder = match openat(CWD, path, flags, Mode::empty()) {
-        Ok(folder) => folder,
-        Err(Errno::NOENT) => return Ok(None),
-        Err(errno) => return Err(errno.into()),
+    let Some(folder) = folder(path)? else {
+        return Ok(None);
     };
     let counted = read(&folder, has);
     match counted {
         // It was removed meanwhile: its last counters are kept elsewhere.
         Err(error) if error.raw_os_error() == Some(libc::ENODEV) => Ok(None),
         counted => counted.map(Some),
+    }
+}
+
+/// The folder of a cgroup; `None` if there is no such cgroup.
+fn folder(path: &Path) -> io::Result<Option<OwnedFd>> {
+    there(openat(
+        CWD,
+        path,
+        OFlags::DIRECTORY | OFlags::CLOEXEC | OFlags::RDONLY,
+        Mode::empty(),
+    ))
+}
+
+/// A file of a cgroup; `None` if its controller is not enabled.
+fn file(folder: &OwnedFd, name: &str) -> io::Result<Option<OwnedFd>> {
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC;
+    there(openat(folder, name, flags, Mode::empty()))
+}
+
+fn there(opened: rustix::io::Result<OwnedFd>) -> io::Result<Option<OwnedFd>> {
+    match opened {
+        Ok(opened) => Ok(Some(opened)),
+        Err(Errno::NOENT) => Ok(None),
+        Err(errno) => Err(errno.into()),
     }
 }
 
@@ -149,14 +170,11 @@ fn read(folder: &OwnedFd, has: Has) -> io::Result<CgroupCounters> {
 
 /// Reads a file of a cgroup; false if its controller is not enabled.
 fn load(folder: &OwnedFd, name: &str, text: &mut String) -> io::Result<bool> {
-    let flags = OFlags::RDONLY | OFlags::CLOEXEC;
-    let mut file = match openat(folder, name, flags, Mode::empty()) {
-        Ok(file) => File::from(file),
-        Err(Errno::NOENT) => return Ok(false),
-        Err(errno) => return Err(errno.into()),
+    let Some(file) = file(folder, name)? else {
+        return Ok(false);
     };
     text.clear();
-    match file.read_to_string(text) {
+    match File::from(file).read_to_string(text) {
         Ok(_) => Ok(true),
         // The kernel was built without what it counts by.
         Err(error) if error.kind() == ErrorKind::Unsupported => Ok(false),

@@ -62,14 +62,9 @@ pub struct Cluster {
     /// With versions, the hosts to ask; without one, this host
     #[arg(value_name = "HOST", value_parser = super::relocate::host)]
     pub hosts: Vec<String>,
-    /// With versions, command that runs a command on a host
-    #[arg(
-        long,
-        value_name = "COMMAND",
-        env = "TENANTD_RSH",
-        default_value = "ssh"
-    )]
-    pub rsh: String,
+    /// How the hosts are reached.
+    #[command(flatten)]
+    pub remote: super::relocate::Remote,
     /// Print commands for crm(8) [default]
     #[arg(long, conflicts_with = "pcs")]
     pub crm: bool,

@@ -71,6 +71,14 @@ pub struct Move {
     /// Remove the copy of a move that was interrupted, and start the tenant here again
     #[arg(long)]
     pub undo: bool,
+    /// How the other host is reached.
+    #[command(flatten)]
+    pub remote: Remote,
+}
+
+/// How another host is reached.
+#[derive(Debug, Args)]
+pub struct Remote {
     /// Command that runs a command on a host
     #[arg(
         long,

@@ -45,7 +45,7 @@ pub(in super::super) fn versions(selector: &Selector, what: &Cluster) -> anyhow:
         show(&[Ok(here)], what.json)?;
         return Ok(End::Done);
     }
-    let rsh = peer::rsh(&what.rsh);
+    let rsh = peer::rsh(&what.remote.rsh);
     let hosts = what.hosts.iter();
     let hosts: Vec<_> = hosts
         .map(|host| ask(rsh, host, &app).map_err(|why| (host, why)))
@@ -153,7 +153,10 @@ fn ask(rsh: &str, host: &str, app: &AppName) -> anyhow::Result<Host> {
     let heard = heard::listen(child, Vec::new(), heard::SILENCE)?;
     if !heard.status.success() {
         let why = String::from_utf8_lossy(&heard.err);
-        bail!("{}", plain(why.trim().trim_start_matches("error: "), 300));
+        match why.trim() {
+            "" => bail!("{program} said nothing, {}", heard.status),
+            why => bail!("{}", plain(why.trim_start_matches("error: "), 300)),
+        }
     }
     let [found]: [Host; 1] = serde_json::from_slice(&heard.out)
         .context("tenantd there has answered what this version does not know")?;

@@ -37,7 +37,7 @@ pub(in super::super) fn relocate(selector: &Selector, what: &Move) -> anyhow::Re
     let order = |tenant, later| Order {
         tenant,
         host: &host,
-        rsh: &what.rsh,
+        rsh: &what.remote.rsh,
         dry_run: what.dry_run,
         undo: what.undo,
         later,

@@ -83,4 +83,13 @@ fn versions_are_shown(both: &Both) {
         "{said:?}"
     );
     fs::remove_file("/srv/broken").unwrap();
+    let words = ["cluster", "versions", "--rsh", "/bin/false", "h2"];
+    let said = both.first.tell(&words);
+    let why = "h2: not known: /bin/false said nothing, exit status: 1";
+    assert!(said.code == 1 && said.err.contains(why), "{said:?}");
+    for option in ["--pcs", "--check", "--size=h2=1GiB,1"] {
+        let said = both.first.tell(&["cluster", "versions", option]);
+        let is_refused = said.err.contains("takes --rsh and --json only");
+        assert!(said.code == 1 && is_refused, "{option}: {said:?}");
+    }
 }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use tokio::sync::mpsc;
 
+use super::times;
 use crate::executor::inventory::Entry;
 use crate::logs::{HeldBack, Logs};
 use tenantd_core::name::TenantName;
@@ -51,10 +52,7 @@ impl Counts {
 
 /// What happened, as text.
 pub(super) fn text(count: u64, entry: Option<&Entry>) -> String {
-    let times = match count {
-        1 => "once".to_owned(),
-        several => format!("{several} times"),
-    };
+    let times = times(count);
     let is = entry.map_or_else(String::new, |entry| {
         let rate = Bound::Number(entry.planned().log_rate).shown(Measure::Bytes);
         format!(": {LIMIT} is {rate} a second")

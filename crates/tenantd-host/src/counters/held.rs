@@ -9,12 +9,12 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{CWD, Mode, OFlags, fstat, openat};
+use rustix::fs::fstat;
 use rustix::io::{Errno, pread};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use super::trees::Has;
-use super::{CgroupCounters, LinkCounters, keyed, links, number, summed};
+use super::{CgroupCounters, LinkCounters, file, folder, keyed, links, number, summed};
 
 /// The most descriptors that are held. For each the kernel has a buffer of a page.
 const HELD_MAX: usize = 10_000;
@@ -147,26 +147,12 @@ impl Cgroups {
 impl Files {
     /// Opens them; `None` if there is no such cgroup.
     fn open(path: &Path, has: Has) -> io::Result<Option<Self>> {
-        let flags = OFlags::DIRECTORY | OFlags::CLOEXEC | OFlags::RDONLY;
-        let folder = match openat(CWD, path, flags, Mode::empty()) {
-            Ok(folder) => folder,
-            Err(Errno::NOENT) => return Ok(None),
-            Err(errno) => return Err(errno.into()),
+        let Some(folder) = folder(path)? else {
+            return Ok(None);
         };
-        let file = |is_wanted: bool, name: &str| -> io::Result<Option<OwnedFd>> {
-            if !is_wanted {
-                return Ok(None);
-            }
-            match openat(
-                &folder,
-                name,
-                OFlags::RDONLY | OFlags::CLOEXEC,
-                Mode::empty(),
-            ) {
-                Ok(file) => Ok(Some(file)),
-                Err(Errno::NOENT) => Ok(None),
-                Err(errno) => Err(errno.into()),
-            }
+        let file = |is_wanted: bool, name: &str| match is_wanted {
+            true => file(&folder, name),
+            false => Ok(None),
         };
         Ok(Some(Self {
             id: fstat(&folder)?.st_ino,

@@ -76,13 +76,11 @@ impl MountTemplates {
     /// as a tenth of a launch for each: call it when their programs run.
     /// What cannot be made, the next launch makes for itself, and says why if it cannot.
     pub fn replenish(&self) {
-        let used = std::mem::take(&mut *self.used());
-        let Some(kinds) = used.last().map(|last| last.kinds.clone()) else {
+        let mut used = std::mem::take(&mut *self.used());
+        let Some(Used { kinds, mounts }) = used.pop() else {
             return;
         };
-        for Used { kinds: _, mounts } in used {
-            drop(mounts);
-        }
+        drop((mounts, used));
         self.spares.replenish(&kinds, || self.cover());
     }
 

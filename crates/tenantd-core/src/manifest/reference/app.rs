@@ -39,8 +39,9 @@ pub(super) const LOGS: &str = "Log files that the program writes itself, in fold
 
 pub(super) const LOG_RATE: &str = "How many bytes of a tenant's output are read a second, of four seconds at once; the same \
      for its messages to syslog, and for its log files. Reading them takes processor time of the host that no limit of \
-     the tenant counts. A program that writes faster waits, as with a full pipe, and `tenantd status` says how often; \
-     of a log file that is 16 MiB ahead, a part is skipped, and a line says so. A change takes effect with a reload.";
+     the tenant counts. A program that writes faster waits, as with a full pipe, and `tenantd status` says \
+     how often it waited for its standard output or error; of a log file that is 16 MiB ahead, a part is skipped, and a \
+     line says so. A change takes effect with a reload.";
 
 pub(super) const HOST: &str = "What tenants may do with the files of the host. `read-only`: they can write only to \
      what is their own: the datastore, private folders, `/tmp`, `/var/tmp`, `/run` and \

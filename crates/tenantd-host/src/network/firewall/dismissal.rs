@@ -32,24 +32,12 @@ impl Firewall {
         if all.is_empty() {
             return Vec::new();
         }
-        match self.dismiss_together(all) {
-            Ok(()) => all.iter().map(|_| Ok(())).collect(),
+        match (self.dismiss_together(all), all) {
+            (Ok(()), _) => all.iter().map(|_| Ok(())).collect(),
+            (Err(refused), [one]) => vec![Err(self.refused(&one.mark, &refused))],
             // Another process has removed a part of one: the others are not to wait for it.
-            Err(_) if all.len() > 1 => {
-                let each = all.iter().map(std::slice::from_ref);
-                each.map(|one| self.dismiss_one(one)).collect()
-            }
-            Err(refused) => all
-                .iter()
-                .map(|gone| Err(self.refused(&gone.mark, &refused)))
-                .collect(),
+            (Err(_), _) => all.chunks(1).flat_map(|one| self.dismiss(one)).collect(),
         }
-    }
-
-    fn dismiss_one(&self, one: &[Gone]) -> Result<(), Failure> {
-        let mark = one.first().map_or("", |gone| gone.mark.as_str());
-        self.dismiss_together(one)
-            .map_err(|refused| self.refused(mark, &refused))
     }
 
     fn dismiss_together(&self, all: &[Gone]) -> Result<(), Refused> {
