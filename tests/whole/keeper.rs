@@ -180,6 +180,21 @@ fn a_command_has_its_streams_its_exit_code_and_ends_with_its_client() {
     daemon.end();
 }
 
+/// The keeper may have reaped it before its client looks.
+#[test]
+fn a_command_may_end_at_once() {
+    let daemon = start("nobody", "exec_reaches = true");
+    until("a keeper", || keeper(&daemon, "acme"));
+    let several = || {
+        for _ in 0..20 {
+            let said = daemon.tell(&["exec", "acme", "--", "/bin/sh", "-c", "exit 3"]);
+            assert_eq!((said.code, said.err.as_str()), (3, ""));
+        }
+    };
+    std::thread::scope(|scope| (0..8).for_each(|_| drop(scope.spawn(several))));
+    daemon.end();
+}
+
 #[test]
 fn the_next_supervisor_and_the_next_launch_have_one_too() {
     let mut daemon = start("nobody", "exec_reaches = true");

@@ -7,7 +7,6 @@ use std::os::unix::process::ExitStatusExt;
 use nix::sys::signal::Signal;
 use rustix::io::Errno;
 use rustix::net::{SendFlags, Shutdown};
-use rustix::process::{PidfdFlags, pidfd_open};
 
 use super::group::{self, Group};
 use super::started::Started;
@@ -32,19 +31,19 @@ pub(super) enum Running {
 
 impl Running {
     /// # Errors
-    /// Those of pidfd_open(2). The command ends then.
+    /// Those of pidfd_open(2) and fcntl(2). The command ends then.
     pub(super) fn own(mut child: Started, group: Option<Group>) -> io::Result<Self> {
         let pid = child.pid();
         let group = group.unwrap_or(Group::Session(pid));
-        match pidfd_open(pid, PidfdFlags::empty()) {
+        match child.pidfd() {
             Ok(pidfd) => Ok(Self::Own {
                 child,
                 pidfd,
                 group,
             }),
-            Err(errno) => {
+            Err(error) => {
                 child.kill()?;
-                Err(errno.into())
+                Err(error)
             }
         }
     }

@@ -9,7 +9,7 @@ use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus};
 
-use rustix::process::Pid;
+use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
 use tenantd_core::name::TenantName;
 use tenantd_host::keeper::{Kept, ORDER, Offer};
@@ -28,6 +28,20 @@ impl Started {
         match self {
             Self::Own(child) => Pid::from_child(child),
             Self::Kept(kept) => kept.pid(),
+        }
+    }
+
+    /// It, also if it has ended: the keeper may have reaped it by now.
+    ///
+    /// # Errors
+    /// Those of pidfd_open(2) and fcntl(2).
+    pub(super) fn pidfd(&self) -> io::Result<OwnedFd> {
+        match self {
+            Self::Own(child) => {
+                let pid = Pid::from_child(child);
+                Ok(pidfd_open(pid, PidfdFlags::empty())?)
+            }
+            Self::Kept(kept) => kept.pidfd(),
         }
     }
 

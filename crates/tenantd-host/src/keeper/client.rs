@@ -105,6 +105,14 @@ impl Kept {
         self.pid
     }
 
+    /// It, also if it has ended and its number is free.
+    ///
+    /// # Errors
+    /// Those of fcntl(2).
+    pub fn pidfd(&self) -> io::Result<OwnedFd> {
+        self.pidfd.try_clone()
+    }
+
     /// How it ended, once it has.
     ///
     /// # Errors
