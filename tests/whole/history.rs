@@ -118,6 +118,12 @@ fn what_happened_last_night_is_shown() {
     // Nothing is lost that happens while no meter runs.
     drop(meter);
     fail(&daemon, "acme");
+    // The end and the output before it are noted apart: in any order.
+    let noted = format!("{}/{}/acme", tenantd_host::history::ROOT, daemon.app);
+    until("the output is noted", || {
+        let noted = fs::read_to_string(&noted).ok()?;
+        noted.contains("no disk").then_some(())
+    });
     let before = daemon.pid();
     daemon.kill();
     daemon.again();

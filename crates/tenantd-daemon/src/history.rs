@@ -4,6 +4,7 @@
 //! a number that is missing as a gap. Without a meter on this host nothing is written. The same thread writes the last
 //! failures of tenants, for the next supervisor.
 
+mod ends;
 mod last_failure;
 mod steps;
 
@@ -25,6 +26,7 @@ use tenantd_core::plan::diff::Changes;
 use tenantd_host::failures::Failed;
 use tenantd_host::history::{ROOT, append};
 
+use ends::Ends;
 pub(crate) use last_failure::last_failure;
 pub(crate) use steps::note_step;
 
@@ -51,15 +53,7 @@ struct History {
 struct State {
     /// The number of the last line.
     last: BTreeMap<Option<TenantName>, u64>,
-    ends: BTreeMap<TenantName, End>,
-}
-
-/// An end and the output before it come in any order.
-enum End {
-    /// The end is noted.
-    Noted,
-    /// The output is known.
-    Output(Vec<String>),
+    ends: Ends,
 }
 
 enum Work {
@@ -244,20 +238,23 @@ pub(crate) fn limit(tenant: &TenantName, text: &str) {
     note(Some(tenant), None, now(Kind::Limit, text));
 }
 
-/// Notes what a program wrote last before it ended, with its end, which may be noted already.
-pub(crate) fn output(tenant: &TenantName, lines: Vec<String>) {
-    let Some(history) = HISTORY.get().filter(|_| !lines.is_empty()) else {
+/// A program of this tenant has ended: gives the end a number, before the loop or the log hears of it.
+pub(crate) fn begin_end(tenant: &TenantName) -> u64 {
+    HISTORY
+        .get()
+        .map_or(0, |history| history.lock().ends.begin(tenant))
+}
+
+/// Notes what a program wrote last before this end, which may be noted already.
+pub(crate) fn output(tenant: &TenantName, end: u64, lines: Vec<String>) {
+    let Some(history) = HISTORY.get() else {
         return;
     };
     let mut state = history.lock();
-    match state.ends.remove(tenant) {
-        Some(End::Noted) => {
-            let mut entry = now(Kind::End, "");
-            entry.output = lines;
-            history.write(&mut state, Some(tenant), (Some(Mark::Output), entry));
-        }
-        Some(End::Output(_)) | None => {
-            state.ends.insert(tenant.clone(), End::Output(lines));
-        }
+    let lines = state.ends.output((tenant, end), lines);
+    if let Some(lines) = lines.filter(|lines| !lines.is_empty()) {
+        let mut entry = now(Kind::End, "");
+        entry.output = lines;
+        history.write(&mut state, Some(tenant), (Some(Mark::Output), entry));
     }
 }

@@ -245,7 +245,7 @@ impl LogReader {
         let mut launched = Vec::new();
         loop {
             let next = self.marks.borrow_mut().pop();
-            let Some((tenant, mark)) = next else {
+            let Some((tenant, mark, end)) = next else {
                 break;
             };
             if mark.lines_before().is_some() {
@@ -264,7 +264,7 @@ impl LogReader {
                 sink.put(batch).await;
                 left = left.saturating_sub(self.pipes.borrow_mut().consume_rest(&taken));
             }
-            self.last.borrow_mut().on_mark(&tenant, &mark);
+            self.last.borrow_mut().on_mark(&tenant, (&mark, end));
             written.push(mark.batch(tenant.clone()));
             launched.extend(mark.lines_before().is_none().then_some(tenant));
         }

@@ -8,7 +8,7 @@ use tenantd_core::name::TenantName;
 use tenantd_core::supervisor::view::StateWord;
 use tenantd_core::supervisor::{Cause, Find, Step, Transition};
 
-use super::{End, HISTORY};
+use super::HISTORY;
 
 /// Notes the transitions of a step. `reason` says why as text.
 pub(crate) fn note_step(step: &Step, reason: impl Fn(&TenantName, &Cause) -> String) {
@@ -29,12 +29,8 @@ pub(crate) fn note_step(step: &Step, reason: impl Fn(&TenantName, &Cause) -> Str
             false => format!("{from} → {to}: {reason}"),
         };
         let mut entry = Entry::new(kind, Timestamp::now(), &text);
-        let has_ended = ProgramExit::of(&transition.cause).is_some();
-        match (kind, state.ends.remove(tenant)) {
-            (Kind::Start, _) => {}
-            (_, Some(End::Output(lines))) if has_ended => entry.output = lines,
-            (_, None) if has_ended => drop(state.ends.insert(tenant.clone(), End::Noted)),
-            (_, other) => state.ends.extend(other.map(|it| (tenant.clone(), it))),
+        if ProgramExit::of(&transition.cause).is_some() {
+            entry.output = state.ends.note(tenant).unwrap_or_default();
         }
         history.write(&mut state, Some(tenant), (None, entry));
     }

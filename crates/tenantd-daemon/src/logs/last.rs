@@ -46,8 +46,8 @@ impl LastLines {
         }
     }
 
-    /// A mark is written, after the lines before it were read.
-    pub(super) fn on_mark(&mut self, tenant: &TenantName, mark: &Mark) {
+    /// A mark is written, after the lines before it were read: that of an end with its number.
+    pub(super) fn on_mark(&mut self, tenant: &TenantName, mark: (&Mark, u64)) {
         self.recent.on_mark(tenant, mark);
     }
 

@@ -8,6 +8,7 @@ use std::collections::VecDeque;
 use std::fmt;
 use std::time::Duration;
 
+use crate::history;
 use crate::logs::split::Extent;
 use crate::logs::{Batch, Line, Stream};
 use tenantd_core::name::TenantName;
@@ -154,15 +155,20 @@ pub(super) enum Rest {
 /// The marks that are not written yet.
 #[derive(Debug, Default)]
 pub(super) struct Marks {
-    waiting: VecDeque<(TenantName, Mark)>,
+    /// Those of ends with their numbers.
+    waiting: VecDeque<(TenantName, Mark, u64)>,
 }
 
 impl Marks {
     pub(super) fn push(&mut self, tenant: TenantName, mark: Mark) {
-        self.waiting.push_back((tenant, mark));
+        let end = match mark.is_end() {
+            true => history::begin_end(&tenant),
+            false => 0,
+        };
+        self.waiting.push_back((tenant, mark, end));
     }
 
-    pub(super) fn pop(&mut self) -> Option<(TenantName, Mark)> {
+    pub(super) fn pop(&mut self) -> Option<(TenantName, Mark, u64)> {
         self.waiting.pop_front()
     }
 

@@ -45,11 +45,11 @@ impl Recent {
         }
     }
 
-    /// A mark is written, after the lines before it were read.
-    pub(super) fn on_mark(&mut self, tenant: &TenantName, mark: &Mark) {
+    /// A mark is written, after the lines before it were read: that of an end with its number.
+    pub(super) fn on_mark(&mut self, tenant: &TenantName, (mark, end): (&Mark, u64)) {
         if mark.is_end() {
             let last = self.0.remove(tenant).unwrap_or_default();
-            history::output(tenant, last.lines.into_iter().rev().collect());
+            history::output(tenant, end, last.lines.into_iter().rev().collect());
         } else if mark.lines_before().is_none() {
             self.0.remove(tenant);
         }
