@@ -52,7 +52,12 @@ fn main() -> ExitCode {
     }
     match tenantd_host::cgroup::asked() {
         None => {}
-        Some(Ok(())) => return ExitCode::SUCCESS,
+        Some(Ok(lost)) => {
+            for (tenant, why) in lost {
+                anstream::eprintln!("tenantd: {tenant}: {:#}", anyhow::Error::from(why));
+            }
+            return ExitCode::SUCCESS;
+        }
         Some(Err(error)) => return failed(&error.into()),
     }
     match tenantd_host::keeper::asked() {

@@ -3,7 +3,8 @@
 //!
 //! Each counter begins at zero with the object that has it, and only grows. So each reading names that object
 //! ([`CgroupCounters::id`], [`LinkCounters::index`], and [`boot`]): of one object, the difference of two readings is
-//! what was used between them; a reading of another object counts whole. [`last`] keeps the readings of objects that
+//! what was used between them; a reading of another object counts whole. Those of a controller that was disabled
+//! meanwhile begin again in the same cgroup ([`Beginnings`]). [`last`] keeps the readings of objects that
 //! were removed.
 //!
 //! Every process of the host may read all of this. What the kernel does not count is `None`, for example the memory of a
@@ -18,12 +19,14 @@ use rustix::fs::{CWD, Mode, OFlags, fstat, openat};
 use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 
+pub(crate) mod beginnings;
 mod held;
 pub mod last;
 mod links;
 pub mod measured;
 mod trees;
 
+pub use beginnings::Beginnings;
 pub use held::{Cgroups, HeldLinks};
 pub use links::{Links, of_link};
 use trees::Has;
@@ -43,6 +46,9 @@ pub struct Counters {
 pub struct CgroupCounters {
     /// The inode of the cgroup, which no other cgroup has until the next boot.
     pub id: u64,
+    /// How often the counters of each controller began at zero since then.
+    #[serde(default)]
+    pub beginnings: Beginnings,
     /// Processor time in microseconds (`usage_usec` of `cpu.stat`; it needs no controller).
     pub cpu_usec: Option<u64>,
     /// How long processes waited since the quota was used up, in microseconds.
@@ -137,6 +143,7 @@ fn read(folder: &OwnedFd, has: Has) -> io::Result<CgroupCounters> {
     let mut text = String::new();
     let mut counters = CgroupCounters {
         id: fstat(folder)?.st_ino,
+        beginnings: Beginnings::of(folder)?,
         ..CgroupCounters::default()
     };
     if load(folder, "cpu.stat", &mut text)? {

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use tenantd_api::usage::Amounts;
 use tenantd_host::counters::last::FILES_MAX;
-use tenantd_host::counters::{CgroupCounters, Counters, LinkCounters};
+use tenantd_host::counters::{Beginnings, CgroupCounters, Counters, LinkCounters};
 
 /// How long an object is kept that is read no more, in milliseconds: its last counters may still come.
 const KEPT_MS: i64 = 24 * 60 * 60 * 1000;
@@ -18,8 +18,8 @@ const KEPT_MS: i64 = 24 * 60 * 60 * 1000;
 /// The most objects of a tenant: those of all files with last counters, and some more.
 const OBJECTS_MAX: usize = FILES_MAX + 100;
 
-/// How much of what is used comes of one round: of a cgroup, a link, restarts and uptime.
-const USED_MAX: usize = 4;
+/// How much of what is used comes of one round: of a cgroup and its controllers, a link, restarts and uptime.
+const USED_MAX: usize = 7;
 
 /// The milliseconds of a day.
 const DAY_MS: i64 = 24 * 60 * 60 * 1000;
@@ -70,12 +70,17 @@ impl Seen {
         let mut used = Vec::with_capacity(USED_MAX);
         if let Some(now) = cgroup {
             let key = format!("{}/cgroup/{}", reading.boot, now.id);
-            used.push(self.object(key, reading, |object, span_ms| {
-                let before = object.cgroup.unwrap_or_else(|| begun(now, reading.is_old));
-                let amounts = of_cgroup(&before, now, span_ms);
-                object.cgroup = Some(furthest(&before, now));
-                amounts
-            }));
+            let is_old = reading.is_old && !self.objects.contains_key(&key);
+            for (of, now) in parts(now) {
+                used.push(
+                    self.object(format!("{key}{of}"), reading, |object, span_ms| {
+                        let before = object.cgroup.unwrap_or_else(|| begun(&now, is_old));
+                        let amounts = of_cgroup(&before, &now, span_ms);
+                        object.cgroup = Some(furthest(&before, &now));
+                        amounts
+                    }),
+                );
+            }
         }
         if let Some(now) = link {
             let key = format!("{}/link/{}", reading.boot, now.index);
@@ -165,6 +170,45 @@ impl Seen {
             },
         }
     }
+}
+
+/// The parts of a reading whose counters began together: what has counted since the cgroup was made, and that of each controller
+/// that was enabled later. The parts are objects of their own, so that readings of them, too, may come in any order.
+fn parts(now: &CgroupCounters) -> Vec<(String, CgroupCounters)> {
+    let Beginnings { cpu, memory, io } = now.beginnings;
+    let none = CgroupCounters {
+        id: now.id,
+        ..CgroupCounters::default()
+    };
+    let mut first = *now;
+    let mut parts = Vec::new();
+    if cpu > 0 {
+        let throttled_usec = first.throttled_usec.take();
+        let part = CgroupCounters {
+            throttled_usec,
+            ..none
+        };
+        parts.push((format!("/cpu/{cpu}"), part));
+    }
+    if memory > 0 {
+        let part = CgroupCounters {
+            memory: first.memory.take(),
+            memory_peak: first.memory_peak.take(),
+            oom_kills: first.oom_kills.take(),
+            ..none
+        };
+        parts.push((format!("/memory/{memory}"), part));
+    }
+    if io > 0 {
+        let part = CgroupCounters {
+            io_read: first.io_read.take(),
+            io_written: first.io_written.take(),
+            ..none
+        };
+        parts.push((format!("/io/{io}"), part));
+    }
+    parts.push((String::new(), first));
+    parts
 }
 
 /// From where a cgroup counts that was never seen.

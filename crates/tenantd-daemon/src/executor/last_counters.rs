@@ -50,7 +50,7 @@ pub(crate) async fn keep(app: &AppName, tenant: &TenantName, leaf: Option<&Leaf>
 /// The same on this thread.
 pub(crate) fn keep_now(app: &AppName, tenant: &TenantName, cgroup: Option<&Path>) {
     let link = host_end(tenant_hash(app, tenant)).name.to_string();
-    if let Err(error) = last::keep(app, tenant, (cgroup, &link)) {
+    if let Err(error) = last::keep(app, tenant, (cgroup, Some(&link))) {
         let error = anyhow::Error::from(error);
         tracing::warn!(%tenant, "{tenant}: {error:#}");
     }

@@ -12,7 +12,7 @@ use std::sync::{Mutex, PoisonError};
 use super::by_hand::Setting;
 use super::differences::{Difference, differences};
 use super::{Leaf, Tree, mounted};
-use crate::counters::last;
+use crate::counters::{beginnings, last};
 use crate::quota;
 use tenantd_core::cgroup::{GroupLimits, Named};
 use tenantd_core::plan::model::TenantPlan;
@@ -188,6 +188,10 @@ impl Tree {
         folders.retain(|one| one.starts_with(&self.above));
         for one in folders.into_iter().rev() {
             let path = one.join("cgroup.subtree_control");
+            if one == self.base {
+                beginnings::begin_below(one, controller)
+                    .map_err(|error| not_enabled(&path, controller, &error))?;
+            }
             fs::write(&path, format!("+{controller}"))
                 .map_err(|error| not_enabled(&path, controller, &error))?;
         }

@@ -30,6 +30,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use linux_raw_sys::general::CGROUP2_SUPER_MAGIC;
+use rustix::fs::{XattrFlags, setxattr};
 use rustix::io::Errno;
 
 use tenantd_core::name::{AppName, TenantName};
@@ -57,6 +58,9 @@ pub(crate) const SUPERVISOR: &str = "supervisor";
 
 /// The folder of the leaves in a delegated cgroup.
 pub(crate) const TENANTS: &str = "tenants";
+
+/// The attribute of the folder of the leaves with the name of the application.
+const APP: &str = "user.tenantd.app";
 
 /// The folder of all applications if no cgroup was delegated.
 pub(crate) const TOP: &str = "tenantd";
@@ -91,6 +95,7 @@ impl Tree {
             Some(above) => Self::below(above),
             None => Self::at_top(mount, app),
         };
+        let made = made.and_then(|tree| tree.named(app));
         match made {
             Ok(tree) => Ok(Some(tree)),
             Err((_, error)) if cannot_be_written(&error) => Ok(None),
@@ -136,6 +141,16 @@ impl Tree {
             base,
             above: mount.to_path_buf(),
         })
+    }
+
+    /// Notes in the folder of the leaves whose they are, for [`vacate`].
+    fn named(self, app: &AppName) -> Result<Self, (PathBuf, Error)> {
+        let name = app.as_str().as_bytes();
+        match setxattr(&self.base, APP, name, XattrFlags::empty()) {
+            // Before Linux 5.7.
+            Err(Errno::OPNOTSUPP) | Ok(()) => Ok(self),
+            Err(errno) => Err((self.base, errno.into())),
+        }
     }
 
     /// The folder of the leaves, for messages.

@@ -3,13 +3,18 @@
 //!
 //! systemd puts the next supervisor into the unit's own cgroup. The kernel refuses that with EBUSY while that
 //! cgroup has controllers enabled for those below it, see "no internal processes" in cgroups(7).
+//!
+//! What a controller has counted is gone with it. So the counters of the tenants are kept for the meter before.
 
 use std::ffi::OsString;
 use std::fs;
 use std::io::{Error, ErrorKind};
 use std::path::{Path, PathBuf};
 
-use super::{TENANTS, failure, mounted, own_cgroup};
+use super::{APP, TENANTS, failure, mounted, own_cgroup};
+use crate::counters::last::{self, LostCounters};
+use crate::runtime::tenants_in;
+use tenantd_core::name::{APP_NAME_MAX, AppName, TenantName};
 use tenantd_core::stage::Failure;
 
 /// The argument that asks for it.
@@ -20,12 +25,12 @@ const CONTROL: &str = ".control";
 
 /// Does what this process was started for, if it is that. `None` if it is another command.
 #[must_use]
-pub fn asked() -> Option<Result<(), Failure>> {
+pub fn asked() -> Option<Result<Vec<(TenantName, LostCounters)>, Failure>> {
     let mut arguments = std::env::args_os().skip(1);
     let is_it = arguments.next() == Some(OsString::from(COMMAND)) && arguments.next().is_none();
     is_it.then(|| match unit() {
         Some(unit) => vacate(&unit),
-        None => Ok(()),
+        None => Ok(Vec::new()),
     })
 }
 
@@ -41,11 +46,13 @@ fn unit() -> Option<PathBuf> {
 }
 
 /// Enables no controller for the cgroups below that of a unit, so that a process may be put into it. The tenants
-/// keep running, without limits until the next supervisor sets them.
+/// keep running, without limits until the next supervisor sets them. Returns the tenants whose counters are lost for the
+/// meter.
 ///
 /// # Errors
 /// A [`Failure`] of stage cgroup.
-pub fn vacate(unit: &Path) -> Result<(), Failure> {
+pub fn vacate(unit: &Path) -> Result<Vec<(TenantName, LostCounters)>, Failure> {
+    let lost = keep_counters(&unit.join(TENANTS));
     // The kernel refuses it above before it is done below.
     for cgroup in [unit.join(TENANTS), unit.to_owned()] {
         let path = cgroup.join("cgroup.subtree_control");
@@ -59,5 +66,24 @@ pub fn vacate(unit: &Path) -> Result<(), Failure> {
         let written: Result<(), Error> = fs::write(&path, off.join(" "));
         written.map_err(|error| failure(&path, &error))?;
     }
-    Ok(())
+    Ok(lost)
+}
+
+/// Keeps the counters of all tenants. Returns those of whom they are lost: the unit is started again all the same.
+fn keep_counters(tenants: &Path) -> Vec<(TenantName, LostCounters)> {
+    let mut name = [0_u8; APP_NAME_MAX];
+    let named = rustix::fs::getxattr(tenants, APP, &mut name[..]);
+    let named = named.ok().and_then(|length| name.get(..length));
+    let app = named.and_then(|name| std::str::from_utf8(name).ok()?.parse::<AppName>().ok());
+    let leaves = tenants_in(tenants, |entry| entry.path().is_dir());
+    let (Some(app), Ok((leaves, _))) = (app, leaves) else {
+        return Vec::new();
+    };
+    let kept = leaves.into_iter().map(|tenant| {
+        let leaf = tenants.join(tenant.as_str());
+        let kept = last::keep(&app, &tenant, (Some(&leaf), None));
+        (tenant, kept)
+    });
+    kept.filter_map(|(tenant, kept)| Some((tenant, kept.err()?)))
+        .collect()
 }

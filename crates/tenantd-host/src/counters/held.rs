@@ -2,7 +2,8 @@
 //! of the links are remembered.
 //!
 //! A file that is open belongs to one cgroup: once that is removed, each reading fails (`ENODEV`), also if another cgroup
-//! has the same path now. So its id is read once. Limits, and what is only shown, are not read: they are `None`.
+//! has the same path now. So its id is read once, and so is how often its counters began: a controller that is disabled
+//! takes its files away. Limits, and what is only shown, are not read: they are `None`.
 
 use std::collections::HashMap;
 use std::io;
@@ -13,6 +14,7 @@ use rustix::fs::fstat;
 use rustix::io::{Errno, pread};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
+use super::beginnings::Beginnings;
 use super::trees::Has;
 use super::{CgroupCounters, LinkCounters, file, folder, keyed, links, number, summed};
 
@@ -43,6 +45,7 @@ type Round = u64;
 #[derive(Debug)]
 struct Files {
     id: u64,
+    beginnings: Beginnings,
     has: Has,
     cpu: Option<OwnedFd>,
     memory: Option<OwnedFd>,
@@ -156,6 +159,7 @@ impl Files {
         };
         Ok(Some(Self {
             id: fstat(&folder)?.st_ino,
+            beginnings: Beginnings::of(&folder)?,
             has,
             cpu: file(true, "cpu.stat")?,
             memory: file(has.memory, "memory.current")?,
@@ -176,6 +180,7 @@ impl Files {
     fn read(&self, buffer: &mut Vec<u8>) -> io::Result<CgroupCounters> {
         let mut counters = CgroupCounters {
             id: self.id,
+            beginnings: self.beginnings,
             ..CgroupCounters::default()
         };
         if let Some(text) = text(self.cpu.as_ref(), buffer)? {

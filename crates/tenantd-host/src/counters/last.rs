@@ -77,7 +77,7 @@ pub(crate) fn is_wanted() -> bool {
     Path::new(ROOT).exists()
 }
 
-/// Reads the counters of a cgroup and a link that are about to be removed, and keeps them for the meter, if there is
+/// Reads the counters of a cgroup and a link that are about to be removed or to begin again, and keeps them for the meter, if there is
 /// one. Costs one look at a folder without it.
 ///
 /// # Errors
@@ -85,7 +85,7 @@ pub(crate) fn is_wanted() -> bool {
 pub fn keep(
     app: &AppName,
     tenant: &TenantName,
-    (cgroup, link): (Option<&Path>, &str),
+    (cgroup, link): (Option<&Path>, Option<&str>),
 ) -> Result<(), LostCounters> {
     if !is_wanted() {
         return Ok(());
@@ -95,7 +95,12 @@ pub fn keep(
             Some(path) => of_cgroup(path).map_err(lost("read", path))?,
             None => None,
         },
-        link: of_link(link).map_err(lost("read the counters of the link", Path::new(link)))?,
+        link: match link {
+            Some(link) => {
+                of_link(link).map_err(lost("read the counters of the link", Path::new(link)))?
+            }
+            None => None,
+        },
     };
     if counters == Counters::default() {
         return Ok(());

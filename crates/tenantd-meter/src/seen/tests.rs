@@ -62,6 +62,35 @@ fn nothing_is_lost_or_counted_twice() {
     assert_eq!(cpu("a", 35, &cgroup(2, 31, 0, 0)), 1);
 }
 
+/// As between two supervisors of a unit, whose counters begin again in the same cgroup.
+#[test]
+fn a_controller_that_is_enabled_again_counts_from_zero() {
+    let with = |cpu: u64, io: u64, memory: u64, times: u32| {
+        let mut counters = cgroup(1, cpu, memory, memory);
+        let counted = counters.cgroup.as_mut().unwrap();
+        counted.io_written = Some(io);
+        counted.beginnings = Beginnings {
+            memory: times,
+            io: times,
+            ..Beginnings::default()
+        };
+        counters
+    };
+    let mut seen = Seen::default();
+    let mut read = |time, counters: &Counters| {
+        let used = read(&mut seen, "a", time, counters);
+        (used.cpu_usec, used.io_written)
+    };
+    assert_eq!(read(0, &with(10, 100, 50, 0)), (Some(10), Some(100)));
+    let last = with(12, 130, 50, 0);
+    // Equal, less and more than before; the last reading from before it comes late.
+    assert_eq!(read(1000, &with(15, 100, 5, 1)), (Some(5), Some(100)));
+    assert_eq!(read(500, &last), (Some(0), Some(30)));
+    assert_eq!(read(2000, &with(15, 140, 5, 1)), (Some(0), Some(40)));
+    assert_eq!(read(3000, &with(16, 7, 5, 2)), (Some(1), Some(7)));
+    assert_eq!(read(4000, &with(16, 7, 5, 2)), (Some(0), Some(0)));
+}
+
 #[test]
 fn a_link_counts_apart_from_the_cgroup() {
     let mut seen = Seen::default();
