@@ -146,25 +146,13 @@ fn read(folder: &OwnedFd, has: Has) -> io::Result<CgroupCounters> {
         beginnings: Beginnings::of(folder)?,
         ..CgroupCounters::default()
     };
-    if load(folder, "cpu.stat", &mut text)? {
-        counters.cpu_usec = keyed(&text, "usage_usec");
-        counters.throttled_usec = keyed(&text, "throttled_usec");
-    }
-    if has.memory && load(folder, "memory.current", &mut text)? {
-        counters.memory = number(&text);
-        if has.peak && load(folder, "memory.peak", &mut text)? {
-            counters.memory_peak = number(&text);
-        }
-        if load(folder, "memory.max", &mut text)? {
-            counters.memory_max = number(&text);
-        }
-        if load(folder, "memory.events", &mut text)? {
-            counters.oom_kills = keyed(&text, "oom_kill");
+    for source in Source::ALL {
+        if source.is_in(has) && load(folder, source.name(), &mut text)? {
+            counters.take(source, &text);
         }
     }
-    if has.io && load(folder, "io.stat", &mut text)? {
-        counters.io_read = Some(summed(&text, "rbytes="));
-        counters.io_written = Some(summed(&text, "wbytes="));
+    if has.memory && load(folder, "memory.max", &mut text)? {
+        counters.memory_max = number(&text);
     }
     if has.pids && load(folder, "pids.current", &mut text)? {
         counters.pids = number(&text);
@@ -173,6 +161,59 @@ fn read(folder: &OwnedFd, has: Has) -> io::Result<CgroupCounters> {
         }
     }
     Ok(counters)
+}
+
+/// A file of a cgroup with counters that are metered.
+#[derive(Debug, Clone, Copy)]
+enum Source {
+    Cpu,
+    Memory,
+    Peak,
+    Events,
+    Io,
+}
+
+impl Source {
+    const ALL: [Self; 5] = [Self::Cpu, Self::Memory, Self::Peak, Self::Events, Self::Io];
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Cpu => "cpu.stat",
+            Self::Memory => "memory.current",
+            Self::Peak => "memory.peak",
+            Self::Events => "memory.events",
+            Self::Io => "io.stat",
+        }
+    }
+
+    /// Whether a cgroup may have it.
+    fn is_in(self, has: Has) -> bool {
+        match self {
+            Self::Cpu => true,
+            Self::Memory | Self::Events => has.memory,
+            Self::Peak => has.memory && has.peak,
+            Self::Io => has.io,
+        }
+    }
+}
+
+impl CgroupCounters {
+    /// Takes in what a file says.
+    fn take(&mut self, source: Source, text: &str) {
+        match source {
+            Source::Cpu => {
+                self.cpu_usec = keyed(text, "usage_usec");
+                self.throttled_usec = keyed(text, "throttled_usec");
+            }
+            Source::Memory => self.memory = number(text),
+            Source::Peak => self.memory_peak = number(text),
+            Source::Events => self.oom_kills = keyed(text, "oom_kill"),
+            Source::Io => {
+                self.io_read = Some(summed(text, "rbytes="));
+                self.io_written = Some(summed(text, "wbytes="));
+            }
+        }
+    }
 }
 
 /// Reads a file of a cgroup; false if its controller is not enabled.

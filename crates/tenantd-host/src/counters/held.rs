@@ -16,7 +16,7 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use super::beginnings::Beginnings;
 use super::trees::Has;
-use super::{CgroupCounters, LinkCounters, file, folder, keyed, links, number, summed};
+use super::{CgroupCounters, LinkCounters, Source, file, folder, links};
 
 /// The most descriptors that are held. For each the kernel has a buffer of a page.
 const HELD_MAX: usize = 10_000;
@@ -41,17 +41,13 @@ pub struct Cgroups {
 
 type Round = u64;
 
-/// The open files of a cgroup. Those of controllers that are disabled are `None`.
+/// The open files of a cgroup, without those of controllers that are disabled.
 #[derive(Debug)]
 struct Files {
     id: u64,
     beginnings: Beginnings,
     has: Has,
-    cpu: Option<OwnedFd>,
-    memory: Option<OwnedFd>,
-    peak: Option<OwnedFd>,
-    events: Option<OwnedFd>,
-    io: Option<OwnedFd>,
+    open: Vec<(Source, OwnedFd)>,
 }
 
 impl Default for Cgroups {
@@ -153,28 +149,21 @@ impl Files {
         let Some(folder) = folder(path)? else {
             return Ok(None);
         };
-        let file = |is_wanted: bool, name: &str| match is_wanted {
-            true => file(&folder, name),
-            false => Ok(None),
-        };
+        let mut open = Vec::with_capacity(Source::ALL.len());
+        for source in Source::ALL.into_iter().filter(|it| it.is_in(has)) {
+            let file = file(&folder, source.name())?;
+            open.extend(file.map(|file| (source, file)));
+        }
         Ok(Some(Self {
             id: fstat(&folder)?.st_ino,
             beginnings: Beginnings::of(&folder)?,
             has,
-            cpu: file(true, "cpu.stat")?,
-            memory: file(has.memory, "memory.current")?,
-            peak: file(has.memory && has.peak, "memory.peak")?,
-            events: file(has.memory, "memory.events")?,
-            io: file(has.io, "io.stat")?,
+            open,
         }))
     }
 
-    fn all(&self) -> [&Option<OwnedFd>; 5] {
-        [&self.cpu, &self.memory, &self.peak, &self.events, &self.io]
-    }
-
     fn count(&self) -> usize {
-        self.all().into_iter().flatten().count()
+        self.open.len()
     }
 
     fn read(&self, buffer: &mut Vec<u8>) -> io::Result<CgroupCounters> {
@@ -183,39 +172,23 @@ impl Files {
             beginnings: self.beginnings,
             ..CgroupCounters::default()
         };
-        if let Some(text) = text(self.cpu.as_ref(), buffer)? {
-            counters.cpu_usec = keyed(text, "usage_usec");
-            counters.throttled_usec = keyed(text, "throttled_usec");
-        }
-        if let Some(text) = text(self.memory.as_ref(), buffer)? {
-            counters.memory = number(text);
-        }
-        if let Some(text) = text(self.peak.as_ref(), buffer)? {
-            counters.memory_peak = number(text);
-        }
-        if let Some(text) = text(self.events.as_ref(), buffer)? {
-            counters.oom_kills = keyed(text, "oom_kill");
-        }
-        if let Some(text) = text(self.io.as_ref(), buffer)? {
-            counters.io_read = Some(summed(text, "rbytes="));
-            counters.io_written = Some(summed(text, "wbytes="));
+        for (source, file) in &self.open {
+            if let Some(text) = text(file, buffer)? {
+                counters.take(*source, text);
+            }
         }
         Ok(counters)
     }
 }
 
-/// The text of an open file, if there is one.
-fn text<'a>(file: Option<&OwnedFd>, buffer: &'a mut Vec<u8>) -> io::Result<Option<&'a str>> {
-    let Some(file) = file else {
-        return Ok(None);
-    };
+/// The text of an open file; `None` if the kernel was built without what it counts by.
+fn text<'a>(file: &OwnedFd, buffer: &'a mut Vec<u8>) -> io::Result<Option<&'a str>> {
     let mut length = 0;
     loop {
         let free = buffer.get_mut(length..).unwrap_or_default();
         let (at, most) = (u64::try_from(length).unwrap_or(u64::MAX), free.len());
         let read = match pread(file, free, at) {
             Err(Errno::INTR) => continue,
-            // The kernel was built without what it counts by.
             Err(Errno::OPNOTSUPP) => return Ok(None),
             read => read?,
         };
