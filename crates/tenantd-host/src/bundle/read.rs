@@ -250,29 +250,32 @@ impl<R: Read> Read for Content<'_, '_, R> {
     }
 }
 
-/// A stream that says what it is if it is compressed.
+/// A stream that says what it is if it is compressed: its beginning, not that of a file in it.
 struct Magic<R> {
     stream: R,
-    is_seen: bool,
+    has_begun: bool,
 }
 
 impl<R> Magic<R> {
     fn new(stream: R) -> Self {
-        let is_seen = false;
-        Self { stream, is_seen }
+        let has_begun = false;
+        Self { stream, has_begun }
     }
 }
 
 impl<R: Read> Read for Magic<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let read = self.stream.read(buffer)?;
+        if std::mem::replace(&mut self.has_begun, read > 0) {
+            return Ok(read);
+        }
         let with = match buffer.get(..read) {
             Some([0x28, 0xb5, 0x2f, 0xfd, ..]) => Some("zstd -d"),
             Some([0x1f, 0x8b, ..]) => Some("gzip -d"),
             Some([0xfd, b'7', b'z', b'X', b'Z', ..]) => Some("xz -d"),
             _ => None,
         };
-        match with.filter(|_| !std::mem::replace(&mut self.is_seen, true)) {
+        match with {
             Some(with) => Err(io::Error::other(format!(
                 "it is compressed: `{with} < FILE | tenantd import -`"
             ))),

@@ -1,7 +1,7 @@
 //! Bundles that a stranger has made: whatever is in them, it is refused, and nothing is left.
 
 use std::cell::RefCell;
-use std::io::Read;
+use std::io::{Read, Write};
 use std::path::Path;
 
 use super::read::{Sink, all};
@@ -100,6 +100,30 @@ fn each_kind_of_entry_is_read_as_it_was_written() {
     // More than one list of checksums.
     let many: Vec<Entry> = (0..2500).map(|n| entry(&format!("f{n}"), EMPTY)).collect();
     assert_eq!(super::tests::read(&bundle(&many)).unwrap().len(), 2501);
+}
+
+/// As in each backup, log archive or package that a program keeps.
+#[test]
+fn a_file_may_be_compressed() {
+    let contents: [&[u8]; 3] = [b"\x1f\x8b and more", b"\x28\xb5\x2f\xfd", b"\xfd7zXZ\0"];
+    let mut out = Vec::new();
+    let mut writer = Writer::new(&mut out, &head_of(FORMAT)).unwrap();
+    writer.entry(&entry("", Kind::Folder), None).unwrap();
+    for (number, content) in contents.into_iter().enumerate() {
+        let mut file = tempfile::tempfile().unwrap();
+        file.write_all(content).unwrap();
+        let size = content.len() as u64;
+        let kind = Kind::File { size, map: None };
+        let entry = entry(&format!("f{number}"), kind);
+        writer.entry(&entry, Some(&mut file)).unwrap();
+    }
+    writer.finish().unwrap();
+    let read = read(&out).unwrap();
+    let read: Vec<_> = read.iter().skip(1).map(|(_, bytes)| &**bytes).collect();
+    assert_eq!(read, contents);
+    // The bundle itself is not.
+    let said = super::tests::read(b"\x1f\x8b\x08").unwrap_err();
+    assert!(said.contains("gzip -d"), "{said}");
 }
 
 #[test]
