@@ -6,6 +6,7 @@
 //! keeps running, and the next supervisor has an older record.
 
 mod disk;
+mod fingerprinted;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzzing;
 pub(crate) mod record;
@@ -24,6 +25,7 @@ use tenantd_host::launch::LaunchView;
 use crate::executor::inventory::Entry;
 use crate::executor::main_process::MainBy;
 use crate::ready::notice::Statement;
+use crate::state_file::fingerprinted::Fingerprinted;
 use crate::state_file::record::{Made, ProcessKey, Record};
 use crate::state_file::slots::{Slot, SlotFile};
 
@@ -31,13 +33,17 @@ use crate::state_file::slots::{Slot, SlotFile};
 pub(super) struct StateFile {
     file: SlotFile,
     slots: HashMap<TenantName, Slot>,
+    fingerprinted: Fingerprinted,
 }
 
 impl StateFile {
     /// Continues an open file. [`StateFile::take_over`] adds the records that are in it.
     pub(super) fn new(file: SlotFile) -> Self {
-        let slots = HashMap::new();
-        Self { file, slots }
+        Self {
+            file,
+            slots: HashMap::new(),
+            fingerprinted: Fingerprinted::default(),
+        }
     }
 
     /// Uses the slot of an earlier supervisor's record for this tenant.
@@ -50,6 +56,7 @@ impl StateFile {
     pub(super) fn write(&mut self, tenant: &TenantName, checkpoint: Checkpoint, entry: &Entry) {
         crash::point("record: not yet written", tenant.as_str());
         let written = if checkpoint.is_nothing() {
+            self.fingerprinted.forget(tenant);
             match self.slots.remove(tenant) {
                 Some(slot) => self.file.erase(slot),
                 None => Ok(()),
@@ -57,7 +64,7 @@ impl StateFile {
         } else {
             let made = match &entry.made {
                 Some(made) => made.clone(),
-                None => Made::by(&entry.plan),
+                None => Made::with(self.fingerprinted.of(&entry.plan), &entry.plan),
             };
             let is_launching = checkpoint.state() == StateWord::Launching;
             let view = match &entry.running {
@@ -98,6 +105,7 @@ impl StateFile {
 
     /// Erases the record of a tenant that was removed and released.
     pub(super) fn on_removed(&mut self, tenant: &TenantName) {
+        self.fingerprinted.forget(tenant);
         if let Some(slot) = self.slots.remove(tenant) {
             self.erase(tenant, slot);
         }

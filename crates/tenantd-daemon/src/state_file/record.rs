@@ -48,8 +48,13 @@ pub(crate) struct Made {
 impl Made {
     /// What is stored of this plan.
     pub(crate) fn by(plan: &TenantPlan) -> Self {
+        Self::with(effect::fingerprints(plan), plan)
+    }
+
+    /// The same, with its fingerprints.
+    pub(super) fn with(by: Fingerprints, plan: &TenantPlan) -> Self {
         Self {
-            by: effect::fingerprints(plan),
+            by,
             holds: Some(Holding::of(plan)),
         }
     }

@@ -26,7 +26,7 @@ fn path(file: &str) -> PathBuf {
 }
 
 /// The plan of a manifest on the host on which the files were made.
-fn plan(manifest: &str) -> Plan {
+pub(super) fn plan(manifest: &str) -> Plan {
     let program = PathBuf::from("/srv/program");
     let host = Table {
         users: vec![User {
