@@ -16,7 +16,7 @@
 //!      apply ──▶ supervisor.handle(now, event): Step
 //!        │
 //!        ▼
-//!      carry out: records · transitions · actions
+//!      carry out: records · launches · transitions · other actions
 //! ```
 //!
 //! Each owner holds a part of the state, and no other code changes it:
@@ -41,8 +41,8 @@
 //! A method of an owner uses that owner and its arguments, never the loop. If it needs data of
 //! another owner, it gets a shared reference as an argument.
 //!
-//! The loop carries out each step of the supervisor in the same order: records, transitions, actions.
-//! So a supervisor that dies leaves a record from which the next one can continue.
+//! The loop carries out each step of the supervisor in the same order: records, launches, transitions, other
+//! actions. So a supervisor that dies leaves a record from which the next one can continue. See [`step`].
 //!
 //! The loop's thread never enters another namespace and never blocks: tasks of the executor and
 //! other threads do all work that may take time. Without work, the loop sleeps without a timer.
@@ -292,6 +292,7 @@ impl Daemon {
                 break false;
             }
         };
+        self.tell_rest();
         self.unit.status(self.transitions.state_counts());
         is_done
     }
@@ -326,15 +327,7 @@ impl Daemon {
 
     fn apply(&mut self, input: Input) {
         match input {
-            Input::Event(event) => {
-                let added = self.transitions.on_event(&event, &self.supervisor);
-                let step = self.supervisor.handle(clock::now(), event);
-                if let Some(tenant) = added {
-                    let (subscriptions, tenants) = self.watched();
-                    subscriptions.publish_added(tenant, tenants);
-                }
-                self.carry_out(step);
-            }
+            Input::Event(event) => self.handle(event),
             Input::TenantRequest(request) => self.request(&request),
             Input::Offline(tenant, offline) => self.exec_offline(&tenant, offline),
             Input::Plan(change) => self.on_plan(change),

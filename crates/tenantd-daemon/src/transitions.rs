@@ -18,6 +18,7 @@ use tenantd_host::failures::{self, Failed, Found};
 
 use crate::clock;
 use crate::history;
+use crate::step::Untold;
 use crate::transitions::state_counts::StateCounts;
 
 /// Logs transitions and keeps the state counts.
@@ -25,6 +26,8 @@ pub(super) struct Transitions {
     state_counts: StateCounts,
     /// The last failure of each tenant that had one.
     failures: BTreeMap<TenantName, Failed>,
+    /// Steps whose transitions nobody was told of.
+    pub(super) untold: Vec<Untold>,
 }
 
 impl Transitions {
@@ -48,6 +51,7 @@ impl Transitions {
         Self {
             state_counts: StateCounts::default(),
             failures: found.failures,
+            untold: Vec::new(),
         }
     }
 
