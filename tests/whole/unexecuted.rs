@@ -6,13 +6,18 @@ use std::os::fd::AsRawFd;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use nix::mount::{MsFlags, mount};
+use nix::mount::{MntFlags, MsFlags, mount, umount2};
+use nix::sys::signal::Signal;
+use tenantd_api::wire::Program;
 
-use crate::support::daemon::{Daemon, ends, pidfd, until};
+use crate::support::daemon::{Daemon, ends, pidfd, signal, until};
 use crate::support::place::{self, folder, unmount};
 
 /// Where a filesystem hangs, which this process answers nothing for.
 const HANGS: &str = "/srv/hangs";
+
+/// How many launches a supervisor prepares at the same time.
+const THREADS: u32 = 4;
 
 /// The user of the tenant.
 const NOBODY: &str = "65534";
@@ -144,4 +149,49 @@ fn a_child_that_hangs_before_its_program_is_ended() {
     daemon.end();
     drop(fuse);
     unmount(HANGS);
+}
+
+/// How many threads for blocking work of a supervisor wait for a filesystem.
+fn waiting_threads(pid: u32) -> usize {
+    let threads = fs::read_dir(format!("/proc/{pid}/task")).unwrap();
+    let waits = |thread: &fs::DirEntry| {
+        let stat = fs::read_to_string(thread.path().join("stat"));
+        stat.is_ok_and(|stat| stat.contains("(tokio-rt-worker) D "))
+    };
+    threads.flatten().filter(waits).count()
+}
+
+#[test]
+fn a_status_does_not_wait_for_launches_whose_data_hangs() {
+    place::host();
+    let tenant = |number: u32| {
+        let data = format!("{HANGS}/t{number}");
+        folder(&data);
+        format!(
+            "t{number} = {{ ip = \"10.77.0.{}\", datastore = \"{data}\" }}\n",
+            20 + number
+        )
+    };
+    let tenants: String = (0..THREADS).map(tenant).collect();
+    let daemon = Daemon::start_settled(&format!(
+        "[app]\nname = \"APP\"\ncommand = [\"/bin/sleep\", \"1000000\"]\nuser = \"root\"\n\
+         datastore.path = \"/srv/data\"\nrestart = {{ delay = \"1ms\", delay_max = \"1ms\", strikes = 0 }}\n\
+         [tenants]\nacme = {{ ip = \"10.77.0.11\" }}\n{tenants}"
+    ));
+    let before = daemon.status();
+    let fuse = hang();
+    for tenant in &before.tenants {
+        if tenant.name.as_str() != "acme" {
+            signal(tenant.pid.unwrap(), Signal::SIGKILL);
+        }
+    }
+    until("all threads for launches wait for the filesystem", || {
+        (waiting_threads(daemon.pid()) == THREADS as usize).then_some(())
+    });
+    let program = daemon.tenant("acme").program;
+    assert_eq!(program, Some(Program::Current), "{}", daemon.output());
+    drop(fuse);
+    // A launch may just look at it.
+    umount2(HANGS, MntFlags::MNT_DETACH).unwrap();
+    daemon.end();
 }

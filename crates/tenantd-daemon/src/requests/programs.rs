@@ -10,7 +10,6 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 
 use tenantd_api::wire::{AppStatus, Program, StateWord};
@@ -21,6 +20,7 @@ use tenantd_host::datastore::survey;
 use tenantd_host::process::start_ticks;
 use tenantd_host::program::{self, ProgramFile};
 
+use crate::executor::blocking::look as look_aside;
 use crate::requests::answer::Tenants;
 
 /// How long an answer waits for the disk.
@@ -178,9 +178,8 @@ impl Disk {
         &mut self,
         search: impl FnOnce() -> T + Send + 'static,
     ) -> Option<T> {
-        match timeout(LOOK_LIMIT, spawn_blocking(search)).await {
-            Ok(Ok(found)) => Some(found),
-            Ok(Err(panicked)) => std::panic::resume_unwind(panicked.into_panic()),
+        match timeout(LOOK_LIMIT, look_aside(search)).await {
+            Ok(found) => Some(found),
             Err(elapsed) => {
                 tracing::warn!(
                     "cannot look at the programs and data on disk: no answer of the filesystem: \
