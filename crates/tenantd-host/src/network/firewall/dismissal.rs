@@ -119,7 +119,9 @@ impl Firewall {
 
 #[cfg(test)]
 mod as_root {
-    use std::process::Command;
+    use std::io::Write;
+    use std::net::Ipv4Addr;
+    use std::process::{Command, Stdio};
     use std::sync::Arc;
     use std::thread;
 
@@ -127,6 +129,7 @@ mod as_root {
 
     use super::super::super::link::index_of;
     use super::*;
+    use tenantd_core::plan::derive;
     use tenantd_core::plan::model::{self, EndPlan, LinkPlan, MacAddr, Mode, NetworkPlan};
     use tenantd_core::plan::names::NamesPlan;
 
@@ -155,7 +158,7 @@ mod as_root {
             mac: MacAddr([2, 0, 0, kind, 0, n]),
         };
         LinkPlan {
-            addresses: std::net::Ipv4Addr::from([10, 77, 0, n]).into(),
+            addresses: Ipv4Addr::from([10, 77, 0, n]).into(),
             prefix: 32,
             parent: None,
             host: end(format!("vt-{n}"), 1),
@@ -171,6 +174,66 @@ mod as_root {
     fn ip(words: &str) {
         let done = Command::new("ip").args(words.split(' ')).status().unwrap();
         assert!(done.success(), "ip {words}");
+    }
+
+    /// More than fit into one message.
+    fn many() {
+        unshare(CloneFlags::CLONE_NEWNET).unwrap();
+        let network = network();
+        let firewall = Firewall::open(&network).unwrap();
+        let named = |n: usize| {
+            let mut link = link(&network, u8::try_from(2 + n % 250).unwrap());
+            link.mark = format!("tenantd:wiki/t{n}");
+            let (app, tenant) = derive::of_link_mark(&link.mark).unwrap();
+            link.host = derive::host_end(derive::tenant_hash(&app, &tenant));
+            link.addresses = Ipv4Addr::from_bits(0x0a4d_0002 + u32::try_from(n).unwrap()).into();
+            link
+        };
+        let links: Vec<LinkPlan> = (0..=DEVICES_MAX).map(named).collect();
+        let add = |link: &LinkPlan| format!("link add {} type bridge\n", link.host.name);
+        batch(&links.iter().map(add).collect::<String>());
+        for link in &links {
+            let index = index_of(link.host.name.as_str()).unwrap();
+            firewall.admit(link, index).unwrap();
+        }
+        drop(firewall);
+        let firewall = Firewall::open(&network).unwrap();
+        let is_left = |link: &LinkPlan| {
+            let index = index_of(link.host.name.as_str()).unwrap();
+            firewall.has(link, index)
+        };
+        let left = links.iter().filter(|link| is_left(link)).count();
+        assert_eq!(
+            left,
+            links.len(),
+            "all are guarded when the tables are taken over"
+        );
+        let gone = links.iter().map(|link| Gone {
+            mark: link.mark.clone(),
+            device: link.host.name.as_str().to_owned(),
+        });
+        firewall.unguard(&gone.collect::<Vec<_>>()).unwrap();
+    }
+
+    #[test]
+    fn more_than_the_kernel_takes_in_a_message_are_guarded_and_unguarded_at_once() {
+        thread::spawn(many).join().unwrap();
+    }
+
+    /// Carries out lines of ip(8).
+    fn batch(lines: &str) {
+        let mut ip = Command::new("ip");
+        let mut ip = ip
+            .args(["-batch", "-"])
+            .stdin(Stdio::piped())
+            .spawn()
+            .unwrap();
+        ip.stdin
+            .take()
+            .unwrap()
+            .write_all(lines.as_bytes())
+            .unwrap();
+        assert!(ip.wait().unwrap().success());
     }
 
     fn dismissed() {

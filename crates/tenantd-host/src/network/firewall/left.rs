@@ -18,8 +18,8 @@ use super::rules::GUARD;
 use super::sets::{Family, SETS};
 use super::{Firewall, GUARD_CHAIN, wire};
 
-/// The most devices of a chain in one message, see `NFT_NETDEVICE_MAX` of the kernel.
-pub(super) const DEVICES_MAX: usize = 256;
+/// The most devices of a chain in one message: the kernel refuses the one that makes them `NFT_NETDEVICE_MAX`, 256.
+pub(super) const DEVICES_MAX: usize = 255;
 
 impl Firewall {
     /// Reads which elements of which tenants an earlier supervisor has left.
