@@ -3,7 +3,9 @@
 //! They are read when a manifest is read, and never while a tenant is provisioned or launched: the
 //! cost grows with the number of addresses on the host.
 
+mod addresses;
 mod claims;
+mod links;
 mod parent;
 
 use std::collections::BTreeMap;
@@ -14,10 +16,7 @@ use std::net::IpAddr;
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 
-use ipnetwork::IpNetwork;
 use nix::errno::Errno;
-use nix::ifaddrs::getifaddrs;
-use nix::sys::socket::SockaddrStorage;
 use nix::unistd;
 
 use super::{default_route, given, limits, uids};
@@ -38,11 +37,6 @@ fn user(found: unistd::User) -> User {
         home: found.dir.to_string_lossy().into_owned(),
         name: found.name,
     }
-}
-
-fn ip(address: &SockaddrStorage) -> Option<IpAddr> {
-    let ipv4 = address.as_sockaddr_in().map(|it| it.ip().into());
-    ipv4.or_else(|| address.as_sockaddr_in6().map(|it| it.ip().into()))
 }
 
 impl HostFacts for Live {
@@ -103,19 +97,7 @@ impl HostFacts for Live {
     }
 
     fn addresses(&self) -> Result<Vec<HostAddress>, Errno> {
-        let mut found = Vec::new();
-        for entry in getifaddrs()? {
-            let ends = (entry.address.as_ref(), entry.netmask.as_ref());
-            let (Some(address), Some(mask)) = (ends.0.and_then(ip), ends.1.and_then(ip)) else {
-                continue;
-            };
-            let network = IpNetwork::with_netmask(address, mask);
-            found.push(HostAddress {
-                interface: entry.interface_name,
-                network: network.map_err(|_| Errno::EINVAL)?,
-            });
-        }
-        Ok(found)
+        addresses::all()
     }
 
     fn claims(&self) -> Result<Vec<Claim>, Errno> {
@@ -183,6 +165,26 @@ mod tests {
         assert_eq!(Live.group("no-such-group").unwrap(), None);
         assert!(Live.groups("root", 0).unwrap().contains(&0));
         assert!(Live.groups("root", 4_000_000).unwrap().contains(&4_000_000));
+    }
+
+    #[test]
+    fn knows_all_addresses_with_the_names_of_their_interfaces() {
+        let found = Live.addresses().unwrap().into_iter();
+        let mut found: Vec<(String, IpAddr)> =
+            found.map(|it| (it.interface, it.network.ip())).collect();
+        let entries = nix::ifaddrs::getifaddrs().unwrap();
+        let mut expected: Vec<(String, IpAddr)> = entries
+            .filter_map(|entry| {
+                let address = entry.address?;
+                let ipv4 = address.as_sockaddr_in().map(|it| it.ip().into());
+                let ip = ipv4.or_else(|| address.as_sockaddr_in6().map(|it| it.ip().into()))?;
+                Some((entry.interface_name, ip))
+            })
+            .collect();
+        found.sort_unstable();
+        expected.sort_unstable();
+        assert!(!expected.is_empty());
+        assert_eq!(found, expected);
     }
 
     #[test]

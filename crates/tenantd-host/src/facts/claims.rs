@@ -8,7 +8,6 @@ use std::path::Path;
 
 use ipnetwork::IpNetwork;
 use nix::errno::Errno;
-use nix::net::if_::if_indextoname;
 use rtnetlink::packet_core::{NLM_F_DUMP, NLM_F_REQUEST, NetlinkMessage, NetlinkPayload};
 use rtnetlink::packet_route::route::{
     RouteAddress, RouteAttribute, RouteMessage, RouteProtocol, RouteType,
@@ -17,6 +16,7 @@ use rtnetlink::packet_route::rule::{RuleAction, RuleAttribute, RuleMessage};
 use rtnetlink::packet_route::{AddressFamily, RouteNetlinkMessage};
 use rtnetlink::sys::{Socket, SocketAddr, protocols::NETLINK_ROUTE};
 
+use super::links::{self, Links};
 use crate::regular;
 use tenantd_core::plan::facts::{Claim, Claimant};
 
@@ -25,6 +25,9 @@ const MANIFESTS: &str = "/etc/tenantd";
 
 /// The largest manifest in bytes that is read.
 const MANIFEST_MAX: u64 = 1 << 20;
+
+/// The name of a link, and its alias.
+type Link = (String, Option<String>);
 
 const LOCAL: u32 = 255;
 const MAIN: u32 = 254;
@@ -54,7 +57,7 @@ fn routes(family: AddressFamily) -> std::io::Result<Vec<Claim>> {
     let tables = tables(rules);
     let mut route = RouteMessage::default();
     route.header.address_family = family;
-    let mut links = BTreeMap::new();
+    let mut links = (Links::open()?, BTreeMap::new());
     let routes = dump(RouteNetlinkMessage::GetRoute(route))?.into_iter();
     let of_routes = routes.filter_map(|message| match message {
         RouteNetlinkMessage::NewRoute(route) => claim(&route, &tables, &mut links),
@@ -139,7 +142,7 @@ fn is_for_all(rule: &RuleMessage) -> bool {
 fn claim(
     route: &RouteMessage,
     tables: &BTreeMap<u32, bool>,
-    links: &mut BTreeMap<u32, Option<(String, Option<String>)>>,
+    (links, known): &mut (Links, BTreeMap<u32, Option<Link>>),
 ) -> Option<Claim> {
     let kinds = [
         RouteType::Unicast,
@@ -170,7 +173,11 @@ fn claim(
     let (interface, mark) = match index {
         None => (None, None),
         Some(index) => {
-            let found = links.entry(index).or_insert_with(|| link(index));
+            let found = known.entry(index).or_insert_with(|| {
+                let name = links.name(index)?;
+                let alias = links::alias(&name);
+                Some((name, alias))
+            });
             // Its routes go with a link that another program removes meanwhile.
             let (name, mark) = found.clone()?;
             (Some(name), mark)
@@ -187,20 +194,8 @@ fn claim(
     })
 }
 
-/// The name of a link and its alias; `None` if it is gone by now.
-fn link(index: u32) -> Option<(String, Option<String>)> {
-    let name = if_indextoname(index).ok()?;
-    let name = name.to_string_lossy().into_owned();
-    if name.is_empty() {
-        return None;
-    }
-    let alias = fs::read_to_string(format!("/sys/class/net/{name}/ifalias")).ok();
-    let alias = alias.map(|alias| alias.trim_end().to_owned());
-    Some((name, alias.filter(|alias| !alias.is_empty())))
-}
-
 /// The answers to a request for a list.
-fn dump(request: RouteNetlinkMessage) -> std::io::Result<Vec<RouteNetlinkMessage>> {
+pub(super) fn dump(request: RouteNetlinkMessage) -> std::io::Result<Vec<RouteNetlinkMessage>> {
     let mut socket = Socket::new(NETLINK_ROUTE)?;
     socket.bind_auto()?;
     socket.connect(&SocketAddr::new(0, 0))?;
