@@ -51,12 +51,14 @@ pub(super) fn status(
         }
     })?;
     let status = select::chosen(status, names)?;
-    let mut out = anstream::stdout().lock();
     if json {
         let shown = json::Whole::new(view.of(&status), !names.is_empty());
-        serde_json::to_writer_pretty(&mut out, &shown).map_err(io::Error::from)?;
-        writeln!(out)?;
+        // It has no colours, and a line of it is short: of all tenants it is written at once.
+        let mut text = serde_json::to_vec_pretty(&shown).map_err(io::Error::from)?;
+        text.push(b'\n');
+        io::stdout().write_all(&text)?;
     } else {
+        let mut out = anstream::stdout().lock();
         show(&mut out, &status, view, Timestamp::now())?;
     }
     let good = status.tenants.iter().all(TenantStatus::is_as_wanted);

@@ -217,7 +217,8 @@ fn is_replaced(tenant: &Runs) -> bool {
     let pids = tenant.leaf.as_ref().and_then(|leaf| leaf.pids().ok());
     let mut pids = pids.unwrap_or_default();
     pids.sort_unstable();
-    pids.into_iter().take(LOOKED_AT).any(program::is_replaced)
+    let mut others = pids.into_iter().take(LOOKED_AT);
+    others.any(|pid| Some(pid) != tenant.first && program::is_replaced(pid))
 }
 
 /// The oldest process of a tenant whose main process is not known.

@@ -1,6 +1,7 @@
 //! Reads and removes cgroups by their path. One that does not exist is empty.
 
 use std::io::{Error, ErrorKind};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use super::failure;
@@ -30,12 +31,22 @@ pub(super) fn pids_in(folders: Vec<PathBuf>) -> Result<Vec<i32>, Failure> {
     Ok(pids)
 }
 
+/// How many cgroups are right below one. The kernel counts them in the number of links of the folder.
+fn below(folder: &Path) -> Option<u64> {
+    let links = std::fs::symlink_metadata(folder).ok()?.nlink();
+    // Some filesystems, which cgroups are not on, have always one.
+    links.checked_sub(2)
+}
+
 /// A cgroup and all cgroups below it, parents first, without `but` and what is below that.
 pub(super) fn folders(top: &Path, but: &[PathBuf]) -> Result<Vec<PathBuf>, Failure> {
     let mut folders = vec![top.to_path_buf()];
     let mut next = 0;
     while let Some(folder) = folders.get(next).cloned() {
         next += 1;
+        if below(&folder) == Some(0) {
+            continue;
+        }
         let entries = match std::fs::read_dir(&folder) {
             Ok(entries) => entries,
             Err(error) if is_gone(&error) => continue,
@@ -52,6 +63,20 @@ pub(super) fn folders(top: &Path, but: &[PathBuf]) -> Result<Vec<PathBuf>, Failu
         }
     }
     Ok(folders)
+}
+
+/// The cgroups of a leaf but those of its visitors.
+pub(super) fn of_program(
+    leaf: &Path,
+    program: &str,
+    visitors: &str,
+) -> Result<Vec<PathBuf>, Failure> {
+    let program = leaf.join(program);
+    // As usual: then all the files in the folders need not be listed.
+    if (below(leaf), below(&program)) == (Some(1), Some(0)) {
+        return Ok(vec![leaf.to_path_buf(), program]);
+    }
+    folders(leaf, &[leaf.join(visitors)])
 }
 
 /// Removes an empty cgroup. Succeeds if it does not exist.

@@ -12,7 +12,7 @@ use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
 use super::failure;
-use super::folders::{folders, is_gone, is_populated, pids_in, remove_folder};
+use super::folders::{folders, is_gone, is_populated, of_program, pids_in, remove_folder};
 use crate::process::{self, NAMED};
 use tenantd_core::name::TenantName;
 use tenantd_core::stage::{Failure, Stage};
@@ -177,7 +177,7 @@ impl Leaf {
     /// # Errors
     /// A [`Failure`] of stage cgroup.
     pub fn pids(&self) -> Result<Vec<i32>, Failure> {
-        pids_in(folders(&self.path, &[self.visitors_path()])?)
+        pids_in(of_program(&self.path, PROGRAM, VISITORS)?)
     }
 
     /// All processes in the leaf, those of the program and visitors.
