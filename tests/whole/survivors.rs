@@ -170,6 +170,12 @@ fn unknown_fields_of_a_record_are_ignored() {
     assert_eq!(before[0], after[0]);
     assert_ne!(before[1].0, after[1].0);
     assert_eq!(before[1].2, after[1].2);
+    let is_of_before = |name| !state_file::record(&daemon.app, name)["of a later one"].is_null();
+    // Of the first, everything was there already; the other one was started again.
+    assert_eq!(["acme", "globex"].map(is_of_before), [true, false]);
+    daemon.kill_tenant("acme");
+    daemon.until_tenant("acme", |t| t.restarts == 1 && t.ready == Some(true));
+    assert!(!is_of_before("acme"));
     daemon.end();
 }
 

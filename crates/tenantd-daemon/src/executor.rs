@@ -180,8 +180,10 @@ impl Executor {
                 // Else it is released first.
                 let keeps = entry.is_some_and(|it| it.plan.link == plan.link);
                 if keeps && entry.is_some_and(|it| it.provisioned.is_some()) {
-                    self.host.logs.pace(&plan.name, plan.log_rate);
-                    self.host.collector.adopt(&plan);
+                    if !self.host.taking_up.replan(&plan) {
+                        self.host.logs.pace(&plan.name, plan.log_rate);
+                        self.host.collector.adopt(&plan);
+                    }
                     self.host.admit(&plan);
                 }
                 Event::Replanned {
@@ -269,6 +271,11 @@ impl Executor {
             return None;
         }
         self.host.not_adopted(&entry.plan)
+    }
+
+    /// Completes the adoption of the launches that an earlier supervisor left: requests are answered now.
+    pub(super) fn take_up(&self) {
+        self.host.take_up();
     }
 
     /// Defers all new work from now on.

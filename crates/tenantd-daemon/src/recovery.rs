@@ -9,6 +9,7 @@ mod adopted_netns;
 mod again;
 mod exchanged;
 pub(crate) mod orphans;
+mod processes;
 pub(crate) mod survivors;
 mod unexecuted;
 mod unrecorded;
@@ -26,6 +27,7 @@ use tenantd_core::supervisor::Supervisor;
 use tenantd_core::supervisor::checkpoint::Resources;
 use tenantd_core::supervisor::event::{Event, LaunchId};
 use tenantd_host::inherited::Inherited;
+use tenantd_host::netns::Keeping;
 use tenantd_host::{crash, timeline};
 
 use crate::executor::host::Host;
@@ -40,13 +42,15 @@ use crate::wants::Wants;
 
 /// After how many tenants to wait until the log collector holds the output of those before them. Until then, this process
 /// has two more descriptors for each.
-const HELD_MAX: usize = 32;
+pub(crate) const HELD_MAX: usize = 32;
 
 /// The recovery of one application.
 pub(super) struct Recovery {
     pub(super) host: Rc<Host>,
     /// The inherited descriptors that no tenant has claimed yet.
     pub(super) inherited: RefCell<Inherited>,
+    /// The tenants whose network namespaces are about to be kept, each with its record.
+    keeping: RefCell<Vec<(Arc<TenantPlan>, Record, Keeping)>>,
 }
 
 type Known = Vec<(Arc<TenantPlan>, Option<Record>)>;
@@ -56,7 +60,11 @@ impl Recovery {
     /// A recovery on this host, with these inherited descriptors.
     pub(super) fn new(host: Rc<Host>, inherited: Inherited) -> Self {
         let inherited = RefCell::new(inherited);
-        Self { host, inherited }
+        Self {
+            host,
+            inherited,
+            keeping: RefCell::default(),
+        }
     }
 
     /// Ends orphans and removes residue: everything that belongs to no tenant of the plan.
@@ -88,10 +96,10 @@ impl Recovery {
         let planned: BTreeSet<TenantName> = plans.iter().map(|plan| plan.name.clone()).collect();
         let mut known = Vec::with_capacity(plans.len());
         for plan in plans {
-            let (slot, record) = records.remove(&plan.name).unzip();
-            if let Some(slot) = slot {
-                file.take_over(&plan.name, slot);
-            }
+            let record = records.remove(&plan.name).map(|(slot, record)| {
+                file.take_over(slot, &record);
+                record
+            });
             known.push((plan, record));
         }
         let finding = timeline::wait("recovery: find", "");
@@ -175,9 +183,11 @@ impl Recovery {
             };
             found.push((plan, survivor));
             if found.len().is_multiple_of(HELD_MAX) {
+                self.kept(&mut found, &mut tries).await;
                 self.host.collector.settle(HELD_MAX).await;
             }
         }
+        self.kept(&mut found, &mut tries).await;
         found
     }
 }

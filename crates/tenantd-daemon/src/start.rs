@@ -38,6 +38,7 @@ use crate::drifts::Drifts;
 use crate::executor::Executor;
 use crate::executor::cgroups::Cgroups;
 use crate::executor::host::Host;
+use crate::executor::host::taking_up::TakingUp;
 use crate::executor::report::Reporter;
 use crate::executor::store;
 use crate::executor::takeovers::Takeovers;
@@ -155,6 +156,7 @@ async fn supervise(plan: Plan, mut start: Start, recovering: Making) -> anyhow::
     daemon.handover.log_upgraded();
     daemon.unit.ready();
     crash::point("begin: ready", "");
+    daemon.executor.take_up();
     let stretch = daemon.stretch.clone();
     if let Some(Exit::Detach | Exit::Upgrade) = stretch.run(daemon.run(&runtime)).await {
         detach(daemon).await;
@@ -216,11 +218,12 @@ async fn open(
         takeovers: Takeovers::default(),
         leavers: Rc::default(),
         admission: Rc::default(),
+        taking_up: TakingUp::default(),
     });
     let recovery = Recovery::new(Rc::clone(&host), inherited);
     recovery.remove_unplanned(&plan, &previous).await;
     let plans: Vec<_> = plan.tenants.into_iter().map(Arc::new).collect();
-    let mut daemon = Daemon {
+    let daemon = Daemon {
         supervisor: Supervisor::new(Limits::default()),
         refusals: Refusals::of(&host.logs),
         reached: Reached::of(&host.logs),
@@ -240,17 +243,16 @@ async fn open(
         signals,
         stretch,
     };
-    recover(&mut daemon, &recovery, plans, previous).await;
-    Ok(daemon)
+    Ok(recover(daemon, &recovery, plans, previous).await)
 }
 
 /// Plans the tenants, with what an earlier supervisor left of each, and closes what none of them claims.
 async fn recover(
-    daemon: &mut Daemon,
+    mut daemon: Daemon,
     recovery: &Recovery,
     plans: Vec<Arc<TenantPlan>>,
     previous: Previous,
-) {
+) -> Daemon {
     let limits = timeline::span("recovery: limits of all", "");
     daemon.executor.host().limit_all();
     drop(limits);
@@ -265,6 +267,7 @@ async fn recover(
     }
     recovery.close_unclaimed();
     crash::point("begin: unclaimed descriptors closed", "");
+    daemon
 }
 
 /// Begins to receive the notices of programs.

@@ -34,6 +34,8 @@ pub(super) struct StateFile {
     file: SlotFile,
     slots: HashMap<TenantName, Slot>,
     fingerprinted: Fingerprinted,
+    /// The records of an earlier supervisor that were not written again.
+    before: HashMap<TenantName, Record>,
 }
 
 impl StateFile {
@@ -43,19 +45,24 @@ impl StateFile {
             file,
             slots: HashMap::new(),
             fingerprinted: Fingerprinted::default(),
+            before: HashMap::new(),
         }
     }
 
-    /// Uses the slot of an earlier supervisor's record for this tenant.
-    pub(super) fn take_over(&mut self, tenant: &TenantName, slot: Slot) {
-        self.slots.insert(tenant.clone(), slot);
+    /// Uses an earlier supervisor's record of a tenant, and its slot.
+    pub(super) fn take_over(&mut self, slot: Slot, record: &Record) {
+        self.slots.insert(record.tenant.clone(), slot);
+        self.before.insert(record.tenant.clone(), record.clone());
     }
 
     /// Writes the record of a tenant. A tenant that is down, as its manifest says, needs no record,
-    /// and an older one is erased.
+    /// and an older one is erased. What an earlier supervisor wrote is not written again.
     pub(super) fn write(&mut self, tenant: &TenantName, checkpoint: Checkpoint, entry: &Entry) {
         crash::point("record: not yet written", tenant.as_str());
-        let written = if checkpoint.is_nothing() {
+        let before = self.before.remove(tenant);
+        let written = if before.is_some_and(|before| before.says(&checkpoint, entry)) {
+            Ok(())
+        } else if checkpoint.is_nothing() {
             self.fingerprinted.forget(tenant);
             match self.slots.remove(tenant) {
                 Some(slot) => self.file.erase(slot),
@@ -106,6 +113,7 @@ impl StateFile {
     /// Erases the record of a tenant that was removed and released.
     pub(super) fn on_removed(&mut self, tenant: &TenantName) {
         self.fingerprinted.forget(tenant);
+        self.before.remove(tenant);
         if let Some(slot) = self.slots.remove(tenant) {
             self.erase(tenant, slot);
         }
@@ -116,6 +124,26 @@ impl StateFile {
         if let Err(error) = self.file.erase(slot) {
             tracing::warn!(%tenant, %error, "{tenant}: cannot erase its record from the state file");
         }
+    }
+}
+
+impl Record {
+    /// Whether this record, made from the plan of the entry, has everything that is to be written of a launch. The next
+    /// supervisor takes the greatest budget of all records, so this one may have an older one.
+    fn says(&self, checkpoint: &Checkpoint, entry: &Entry) -> bool {
+        let (Some(running), Some(provisioned)) = (&entry.running, &entry.provisioned) else {
+            return false;
+        };
+        let budget = checkpoint.budget;
+        let of_launch = (entry.process_key(), entry.main_key(), provisioned.inode);
+        entry.made.is_none()
+            && (self.process, self.main, self.netns) == of_launch
+            && (self.program, self.view) == (running.program, running.view)
+            && self.statement == running.statement
+            && Checkpoint {
+                budget,
+                ..self.checkpoint.clone()
+            } == *checkpoint
     }
 }
 

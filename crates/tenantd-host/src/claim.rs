@@ -141,6 +141,13 @@ pub fn adopt(
     if found.as_ref() == Some(&record) {
         return Ok(());
     }
+    if let Some(found) = found.as_ref().filter(|found| found.label() == label)
+        && found.supervisor == record.supervisor
+        && (found.process.is_none() || lives(found).map_err(|error| files.failure(&error))?)
+    {
+        // The launch to be adopted has ended, and this supervisor has begun the next one.
+        return Ok(());
+    }
     let is_own = match &found {
         Some(found) => found.label() == label,
         // An earlier version made it.
@@ -152,6 +159,11 @@ pub fn adopt(
     files.write(&record)?;
     crash::point("adopt: claimed", label);
     Ok(())
+}
+
+/// Whether the first process of a record lives.
+fn lives(record: &Record) -> io::Result<bool> {
+    Ok(facts::of(record, None)?.process)
 }
 
 /// Proves that no process of a launch uses a datastore and that no other tenant has it, and removes

@@ -130,6 +130,12 @@ impl Inherited {
         self.left.entry(name).or_default().push(fd);
     }
 
+    /// Whether all descriptors are claimed.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.left.is_empty()
+    }
+
     /// Duplicates all unclaimed descriptors, for another handoff.
     ///
     /// # Errors

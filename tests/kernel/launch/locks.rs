@@ -7,7 +7,7 @@ use std::path::Path;
 use nix::mount::{MsFlags, mount};
 use tenantd_core::stage::Stage;
 use tenantd_host::cgroup::{Leaf, Tree};
-use tenantd_host::{claim, datastore, lock};
+use tenantd_host::{claim, datastore, lock, process};
 
 use crate::launch::bench::Bench;
 use crate::support;
@@ -169,6 +169,25 @@ fn the_files_of_an_unused_claim_are_removed() {
     assert_eq!(files(), [""; 0]);
     assert!(is_free(&bench));
     bench.run().unwrap();
+}
+
+/// The claim of a launch that is adopted is continued after requests are answered. It may have ended by then.
+#[test]
+fn the_claim_of_the_next_launch_stays_if_the_one_before_is_adopted_late() {
+    let bench = Bench::new();
+    let source = bench.datastore.source.clone();
+    let folder = datastore::open(&source).unwrap();
+    let first = bench.run().unwrap();
+    let ended = claim::Key {
+        pid: first.pid,
+        start_ticks: process::start_ticks(first.pid).unwrap(),
+    };
+    drop(first);
+    let next = bench.run().unwrap();
+    let adopted = (None, Some(ended));
+    claim::adopt(folder.as_fd(), &source, "wiki/acme", adopted).unwrap();
+    let holder = claim::holder_of(folder.as_fd(), &source).unwrap().unwrap();
+    assert_eq!((holder.first, holder.by_lock), (Some(next.pid), false));
 }
 
 #[test]

@@ -157,6 +157,11 @@ impl Collector {
         added.map_err(|error| failed(&error))
     }
 
+    /// Whether a collector of an earlier supervisor has this tenant, or it was added.
+    pub(crate) fn has(&self, tenant: &TenantName) -> bool {
+        self.0.assigned.borrow().of.contains_key(tenant)
+    }
+
     /// Does the same for a tenant that runs already, and does not wait for it. What exists stays.
     pub(crate) fn adopt(&self, plan: &TenantPlan) {
         let tenant = plan.name.clone();

@@ -38,8 +38,8 @@ impl Host {
     }
 
     /// Continues the claim of a launch that an earlier supervisor made, or makes one if an earlier
-    /// version of tenantd made the launch. The launch runs on in any case. Until the claim is written,
-    /// that of the earlier supervisor holds as long as a process of the launch lives.
+    /// version of tenantd made the launch. The launch runs on in any case. Until the claim is written, once
+    /// requests are answered, that of the earlier supervisor holds as long as a process of the launch lives.
     pub(crate) fn adopt_claim(
         self: &Rc<Self>,
         tenant: &TenantName,
@@ -47,7 +47,9 @@ impl Host {
         (leaf, process): (Option<Leaf>, Option<Key>),
     ) {
         let (label, tenant) = (lock::label(&self.app, tenant), tenant.clone());
+        let host = Rc::clone(self);
         self.spawn(async move {
+            host.taking_up.begins().await;
             let _permit = ADOPTIONS.acquire().await;
             let adopted = blocking(move || {
                 let datastore = match datastore::open(&source) {

@@ -32,6 +32,9 @@ impl Executor {
     /// The processes of a tenant changed.
     pub(super) fn cgroup_changed(&mut self, tenant: &TenantName) {
         self.look_at_freezer(tenant);
+        if self.host.taking_up.cgroup_changed(tenant) {
+            return;
+        }
         let running = self.inventory.get(tenant).and_then(|e| e.running.as_ref());
         let Some(running) = running else {
             return;

@@ -5,6 +5,7 @@
 pub(crate) mod admission;
 pub(crate) mod closing;
 mod ends;
+pub(crate) mod taking_up;
 #[cfg(test)]
 mod tests;
 mod traffic;
@@ -48,6 +49,7 @@ use admission::Admission;
 use closing::Leavers;
 use ends::remove_objects;
 pub(crate) use ends::{named, said};
+use taking_up::TakingUp;
 
 /// What all tasks on the host need.
 pub(crate) struct Host {
@@ -77,6 +79,7 @@ pub(crate) struct Host {
     /// Tenants whose connections are about to be ended.
     pub(crate) leavers: Rc<Leavers>,
     pub(crate) admission: Rc<Admission>,
+    pub(crate) taking_up: TakingUp,
 }
 
 impl Host {

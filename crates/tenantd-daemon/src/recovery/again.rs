@@ -1,18 +1,17 @@
 //! Adoptions that fail for want of something are tried again for a while: a launch that is not adopted
 //! keeps its tenant out until it is ended by hand.
 
-use std::io;
+use std::sync::Arc;
 use std::time::Duration;
 
-use rustix::io::Errno;
 use tokio::time::sleep;
 
 use tenantd_core::plan::model::TenantPlan;
-use tenantd_core::stage::Failure;
-use tenantd_host::{timeline, want};
+use tenantd_host::timeline;
 
-use crate::recovery::Recovery;
+use crate::executor::host::taking_up::passes;
 use crate::recovery::survivors::{Survivor, cannot_adopt};
+use crate::recovery::{Findings, Recovery};
 use crate::state_file::record::Record;
 
 /// How often all tenants together may be tried again: for five seconds.
@@ -25,7 +24,7 @@ impl Recovery {
     /// [`Recovery::survivor`], tried again as often as `tries` still says.
     pub(super) async fn survivor_in_time(
         &self,
-        plan: &TenantPlan,
+        plan: &Arc<TenantPlan>,
         record: Record,
         tries: &mut u32,
     ) -> Option<Survivor> {
@@ -35,27 +34,52 @@ impl Recovery {
             drop(finding);
             match found {
                 Err(error) if *tries > 0 && passes(&error) => cannot_adopt(plan, &error),
+                Ok(Some(mut survivor)) if survivor.keeping.is_some() => {
+                    let keeping = survivor.keeping.take();
+                    let about = |keeping| (Arc::clone(plan), record, keeping);
+                    self.keeping.borrow_mut().extend(keeping.map(about));
+                    return Some(survivor);
+                }
                 found => return self.as_found(plan, Some(record), found),
             }
             *tries -= 1;
             sleep(AGAIN).await;
         }
     }
-}
 
-/// Whether the host only lacks something for now.
-fn passes(error: &io::Error) -> bool {
-    let failure = error.get_ref();
-    match failure.and_then(|it| it.downcast_ref::<Failure>()) {
-        Some(failure) => want::passes(Errno::from_raw_os_error(failure.errno)),
-        None => want::error_passes(error),
+    /// Waits until the network namespaces of those that were found are kept. One whose namespace cannot be kept is found
+    /// again.
+    pub(super) async fn kept(&self, found: &mut Findings, tries: &mut u32) {
+        loop {
+            let next = self.keeping.borrow_mut().pop();
+            let Some((plan, record, keeping)) = next else {
+                return;
+            };
+            let Err(error) = keeping.finish() else {
+                continue;
+            };
+            let survivor = if *tries > 0 && passes(&error) {
+                cannot_adopt(&plan, &error);
+                *tries -= 1;
+                sleep(AGAIN).await;
+                self.survivor_in_time(&plan, record, tries).await
+            } else {
+                self.as_found(&plan, Some(record), Err(error))
+            };
+            let mut all = found.iter_mut();
+            if let Some((_, before)) = all.find(|(other, _)| other.name == plan.name) {
+                *before = survivor;
+            }
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::io;
+
     use super::*;
-    use tenantd_core::stage::Stage;
+    use tenantd_core::stage::{Failure, Stage};
 
     #[test]
     fn the_errno_of_a_stage_counts() {

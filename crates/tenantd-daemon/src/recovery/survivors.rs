@@ -9,8 +9,7 @@
 
 use std::io;
 use std::rc::Rc;
-
-use rustix::process::{Pid, PidfdFlags, pidfd_open};
+use std::sync::Arc;
 
 use tenantd_core::plan::model::TenantPlan;
 use tenantd_core::plan::phase::Phase;
@@ -18,12 +17,10 @@ use tenantd_core::supervisor::checkpoint::{Checkpoint, Fate, Found, Resources};
 use tenantd_core::supervisor::event::{Exit, LaunchId};
 use tenantd_core::supervisor::view::StateWord;
 use tenantd_host::cgroup::Leaf;
-use tenantd_host::children::Known;
 use tenantd_host::claim::Key;
-use tenantd_host::launch::ready_fd::ReadyFd;
 use tenantd_host::netns::Keeping;
 use tenantd_host::process::{self, Ended};
-use tenantd_host::{crash, fifo};
+use tenantd_host::{crash, fifo, notify};
 
 use crate::clock;
 use crate::executor::exit;
@@ -32,8 +29,9 @@ use crate::executor::launch::await_end;
 use crate::executor::main_process::{self, MainBy};
 use crate::executor::report::ReportKind;
 use crate::executor::said::Recorded;
+use crate::recovery::processes::{anyone, oldest, open_process};
 use crate::recovery::{Recovery, unexecuted};
-use crate::state_file::record::{Made, ProcessKey, Record};
+use crate::state_file::record::{Made, Record};
 
 /// What was found of a tenant.
 pub(crate) struct Survivor {
@@ -42,6 +40,8 @@ pub(crate) struct Survivor {
     pub(crate) running: Option<Running>,
     /// What is known of the plan it was made from, if that is not today's.
     pub(crate) made: Option<Made>,
+    /// Its network namespace is about to be kept. If that fails, it is not adopted.
+    pub(crate) keeping: Option<Keeping>,
 }
 
 pub(super) fn cannot_adopt(TenantPlan { name, .. }: &TenantPlan, error: &io::Error) {
@@ -51,8 +51,17 @@ pub(super) fn cannot_adopt(TenantPlan { name, .. }: &TenantPlan, error: &io::Err
 impl Recovery {
     /// What an earlier supervisor left of a tenant, if it left anything. If a launch cannot be adopted, the
     /// reason is logged, and reported again by its provision or release.
-    pub(crate) fn survivor(&self, plan: &TenantPlan, record: Option<&Record>) -> Option<Survivor> {
-        self.as_found(plan, record.cloned(), self.find(plan, record))
+    pub(crate) fn survivor(
+        &self,
+        plan: &Arc<TenantPlan>,
+        record: Option<&Record>,
+    ) -> Option<Survivor> {
+        let found = self.find(plan, record).and_then(|mut found| {
+            let keeping = found.as_mut().and_then(|survivor| survivor.keeping.take());
+            keeping.map_or(Ok(()), Keeping::finish)?;
+            Ok(found)
+        });
+        self.as_found(plan, record.cloned(), found)
     }
 
     pub(super) fn as_found(
@@ -65,6 +74,7 @@ impl Recovery {
             Ok(survivor) => survivor,
             Err(error) => {
                 cannot_adopt(plan, &error);
+                self.host.taking_up.forget(&plan.name);
                 record.map(|record| self.ended(plan, Some(record), Exit::Unknown))
             }
         }
@@ -72,7 +82,7 @@ impl Recovery {
 
     pub(super) fn find(
         &self,
-        plan: &TenantPlan,
+        plan: &Arc<TenantPlan>,
         record: Option<&Record>,
     ) -> io::Result<Option<Survivor>> {
         let tenant = &plan.name;
@@ -125,19 +135,13 @@ impl Recovery {
     /// Adopts a running launch.
     fn adopt(
         &self,
-        plan: &TenantPlan,
+        plan: &Arc<TenantPlan>,
         record: &Record,
         first: Option<Process>,
         leaf: Option<Leaf>,
     ) -> io::Result<Survivor> {
         let tenant = &plan.name;
-        // Any process of the launch is in its network namespace.
-        let anyone = match (&first, &leaf) {
-            (Some(first), _) => Some(first.pid),
-            (None, Some(leaf)) => oldest(leaf)?.map(|oldest| oldest.pid),
-            (None, None) => None,
-        };
-        let Some(anyone) = anyone else {
+        let Some(anyone) = anyone(first.as_ref(), leaf.as_ref())? else {
             // The last process has ended just now.
             return Ok(self.ended(plan, Some(record.clone()), Exit::Unknown));
         };
@@ -147,23 +151,25 @@ impl Recovery {
                 "processes run in its cgroup, and its record has no launch",
             ));
         };
-        self.continue_reading(plan)?;
+        let process = first.map(Rc::new);
+        let later = process.as_ref().filter(|_| self.can_wait(plan, record));
+        if later.is_none() {
+            self.continue_reading(plan)?;
+        }
         if let (Some(cgroups), Some(leaf)) = (&self.host.cgroups, &leaf) {
             cgroups.watch.add(leaf).map_err(io::Error::other)?;
         }
-        keeping.map_or(Ok(()), Keeping::finish)?;
-        self.host.give_name(tenant);
-        crash::point("adopt: taken up", tenant.as_str());
-        let process = first.map(Rc::new);
-        let main = self.adopt_main(plan, launch, (record, leaf.as_ref()), process.is_some())?;
-        // Nothing fails after this: a second try would not have the inherited socket.
-        self.inherit_notices(tenant, launch);
-        unexecuted::watch(record, process.as_ref(), leaf.as_ref());
-        if matches!(main, Main::First) {
-            self.watch_survivor(plan, launch, process.clone());
-        } else if let Some(first) = &process {
-            await_end(&self.host.reporter, tenant, launch, Rc::clone(first));
-        }
+        let (main, keeping) = match later {
+            Some(first) => {
+                self.host.taking_up.postpone(plan, launch, first);
+                (Main::First, keeping)
+            }
+            None => {
+                keeping.map_or(Ok(()), Keeping::finish)?;
+                let of = (record, leaf.as_ref());
+                (self.take_up(plan, launch, of, process.as_ref())?, None)
+            }
+        };
         let (outdated, made) = record.outdated(plan).unzip();
         self.adopt_claim((plan, made.as_ref()), leaf.clone(), process.as_deref());
         Ok(Survivor {
@@ -192,7 +198,44 @@ impl Recovery {
                 recorded: Recorded::default(),
             }),
             made,
+            keeping,
         })
+    }
+
+    /// Whether the rest of an adoption may wait until requests are answered: nothing of the launch is lost meanwhile, and
+    /// only the end of its first process ends it.
+    fn can_wait(&self, plan: &TenantPlan, record: &Record) -> bool {
+        let (tenant, checkpoint) = (&plan.name, &record.checkpoint);
+        let is_simple = record.main.is_none() && !plan.policy.daemonizes;
+        is_simple
+            && checkpoint.phase() == Phase::Main
+            && checkpoint.state() != StateWord::Launching
+            && self.host.collector.has(tenant)
+            && self.inherited.borrow().is_empty()
+            && !notify::folder(&self.host.app, tenant).exists()
+    }
+
+    /// Takes up a running launch whose output is read: its name, its notices and its end. Returns its main process.
+    fn take_up(
+        &self,
+        plan: &TenantPlan,
+        launch: LaunchId,
+        (record, leaf): (&Record, Option<&Leaf>),
+        process: Option<&Rc<Process>>,
+    ) -> io::Result<Main> {
+        let tenant = &plan.name;
+        self.host.give_name(tenant);
+        crash::point("adopt: taken up", tenant.as_str());
+        let main = self.adopt_main(plan, launch, (record, leaf), process.is_some())?;
+        // Nothing fails after this: a second try would not have the inherited socket.
+        self.inherit_notices(tenant, launch);
+        unexecuted::watch(record, process, leaf);
+        if matches!(main, Main::First) {
+            self.watch_survivor(plan, launch, process.cloned());
+        } else if let Some(first) = process {
+            await_end(&self.host.reporter, tenant, launch, Rc::clone(first));
+        }
+        Ok(main)
     }
 
     /// Continues the claim of a launch, on the datastore of the plan that the launch was made from.
@@ -288,13 +331,8 @@ impl Recovery {
 
     /// Continues to read a tenant's pipes where the earlier supervisor stopped.
     fn continue_reading(&self, plan: &TenantPlan) -> io::Result<()> {
-        let tenant = &plan.name;
-        let read_ends = fifo::make(&self.host.app, tenant, plan.launch.identity.uid)
-            .map_err(io::Error::other)?;
-        self.host.logs.add(tenant, read_ends)?;
-        self.host.logs.pace(tenant, plan.log_rate);
-        self.inherit_pipes(tenant);
-        self.host.collector.adopt(plan);
+        self.host.continue_reading(plan)?;
+        self.inherit_pipes(&plan.name);
         Ok(())
     }
 
@@ -335,6 +373,7 @@ impl Recovery {
             provisioned,
             running: None,
             made,
+            keeping: None,
         }
     }
 
@@ -348,39 +387,5 @@ impl Recovery {
                 .host
                 .report(&plan.name, ReportKind::Ended(launch, Ended::Unknown)),
         }
-    }
-}
-
-/// The process with this key, if it is alive. Opens the process before it compares the start time,
-/// so that a process number that is used again is noticed.
-pub(crate) fn open_process(key: ProcessKey) -> io::Result<Option<Process>> {
-    let Some(pid) = Pid::from_raw(key.pid) else {
-        return Ok(None);
-    };
-    // First, because it is a child of this process after an upgrade, and may end at any moment.
-    let known = Known::register(key.pid);
-    let pidfd = match pidfd_open(pid, PidfdFlags::NONBLOCK) {
-        Ok(pidfd) => pidfd,
-        Err(rustix::io::Errno::SRCH) => return Ok(None),
-        Err(errno) => return Err(errno.into()),
-    };
-    if process::start_ticks(key.pid) != Some(key.start_ticks) {
-        return Ok(None);
-    }
-    Ok(Some(Process {
-        pid: key.pid,
-        start_ticks: key.start_ticks,
-        fd: ReadyFd::new(pidfd)?,
-        known,
-    }))
-}
-
-/// The oldest process of a leaf.
-pub(crate) fn oldest(leaf: &Leaf) -> io::Result<Option<Process>> {
-    let pids = leaf.pids().map_err(io::Error::other)?;
-    let keys = pids.into_iter().filter_map(ProcessKey::of);
-    match keys.min_by_key(|key| (key.start_ticks, key.pid)) {
-        Some(key) => open_process(key),
-        None => Ok(None),
     }
 }

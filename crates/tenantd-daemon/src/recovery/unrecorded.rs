@@ -33,7 +33,8 @@ use crate::clock;
 use crate::executor::host::blocking;
 use crate::executor::inventory::Process;
 use crate::recovery::Recovery;
-use crate::recovery::survivors::{Survivor, oldest, open_process};
+use crate::recovery::processes::{oldest, open_process};
+use crate::recovery::survivors::Survivor;
 use crate::state_file::record::{Made, ProcessKey, Record};
 
 /// What is assumed of a launch without a record.
@@ -72,7 +73,7 @@ impl Recovery {
     /// tenant's, or its resources.
     pub(crate) async fn adopt_unrecorded(
         &self,
-        plan: &TenantPlan,
+        plan: &Arc<TenantPlan>,
         unrecorded: UnrecordedLaunch,
     ) -> Option<Survivor> {
         let tenant = &plan.name;
@@ -101,7 +102,7 @@ impl Recovery {
         None
     }
 
-    fn adopt_proved(&self, plan: &TenantPlan, record: &Record) -> Option<Survivor> {
+    fn adopt_proved(&self, plan: &Arc<TenantPlan>, record: &Record) -> Option<Survivor> {
         let tenant = &plan.name;
         let survivor = self.survivor(plan, Some(record));
         if let Some(survivor) = &survivor
