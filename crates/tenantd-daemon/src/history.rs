@@ -25,6 +25,7 @@ use tenantd_core::plan::changes;
 use tenantd_core::plan::diff::Changes;
 use tenantd_host::failures::Failed;
 use tenantd_host::history::{ROOT, append};
+use tenantd_host::launch::memory::keep_stack_from_children;
 
 use ends::Ends;
 pub(crate) use last_failure::last_failure;
@@ -79,7 +80,10 @@ pub(crate) fn start(app: &AppName) -> io::Result<()> {
     };
     if HISTORY.set(history).is_ok() {
         let builder = std::thread::Builder::new().name("history".to_owned());
-        builder.spawn(move || write_all(&work))?;
+        builder.spawn(move || {
+            keep_stack_from_children();
+            write_all(&work);
+        })?;
     }
     Ok(())
 }

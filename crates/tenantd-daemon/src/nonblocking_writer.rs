@@ -10,6 +10,8 @@ use std::io::Write;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use tenantd_host::launch::memory::keep_stack_from_children;
+
 /// How many bytes may wait in the queue: four full pipes.
 const WAITING_MAX: usize = 256 * 1024;
 
@@ -43,7 +45,10 @@ impl NonblockingWriter {
         let theirs = Arc::clone(&shared);
         std::thread::Builder::new()
             .name(name.to_owned())
-            .spawn(move || theirs.write_all_to(out))?;
+            .spawn(move || {
+                keep_stack_from_children();
+                theirs.write_all_to(out);
+            })?;
         Ok(Self { shared })
     }
 

@@ -17,6 +17,7 @@ use rustix::fs::{AtFlags, FileType, StatxFlags, statx};
 use rustix::net::sockopt::set_socket_linger;
 
 use crate::inbox::DESCRIPTORS_MAX;
+use crate::launch::memory::keep_stack_from_children;
 
 /// The most descriptors of all senders together that may wait while more are received of one that
 /// has some.
@@ -82,7 +83,10 @@ pub fn start() -> io::Result<()> {
 fn start_one(name: &str) -> io::Result<Sender<Waiting>> {
     let (send, receive) = channel();
     let builder = thread::Builder::new().name(name.into());
-    builder.spawn(move || close_all(&receive))?;
+    builder.spawn(move || {
+        keep_stack_from_children();
+        close_all(&receive);
+    })?;
     Ok(send)
 }
 

@@ -28,6 +28,7 @@ use tenantd_core::name::TenantName;
 use tenantd_core::supervisor::event::LaunchId;
 use tenantd_host::closer::{self, Unclosed};
 use tenantd_host::inbox::Inbox;
+use tenantd_host::launch::memory::keep_stack_from_children;
 
 /// The time to which the limits of a socket apply.
 const WINDOW: Duration = Duration::from_millis(100);
@@ -105,7 +106,10 @@ impl Notices {
             buffer: vec![0; MESSAGE_MAX].into_boxed_slice(),
         };
         let builder = thread::Builder::new().name("notices".into());
-        builder.spawn(move || thread.run())?;
+        builder.spawn(move || {
+            keep_stack_from_children();
+            thread.run();
+        })?;
         let shared = Shared {
             open: Mutex::default(),
             commands,

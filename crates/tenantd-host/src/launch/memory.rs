@@ -9,6 +9,7 @@
 //! call it, all memory is the system allocator's.
 #![allow(unsafe_code)]
 
+mod constants;
 mod range;
 mod stack;
 
@@ -53,7 +54,19 @@ thread_local! {
 /// # Errors
 /// Those of mmap(2) and madvise(2): then a child gets all memory, as before.
 pub fn keep_from_children() -> Result<(), Errno> {
-    range::reserve()
+    range::reserve()?;
+    share_one_arena();
+    // Without it, each child gets copies of them, and nothing else is different.
+    let _copied = constants::share();
+    Ok(())
+}
+
+/// Has the C library take the memory of all threads from one place. Otherwise each thread has a mapping of its own, which
+/// each launch copies and removes again, although it has next to nothing in it.
+fn share_one_arena() {
+    // SAFETY: there is no other thread yet. What was allocated before stays where it is.
+    #[cfg(target_env = "gnu")]
+    let _is_set = unsafe { libc::mallopt(libc::M_ARENA_MAX, 1) };
 }
 
 /// What is allocated meanwhile on this thread, the children of launches get. It may be freed and grow at any time.

@@ -29,6 +29,7 @@ use rustix::mount::{
 use tokio::sync::oneshot;
 
 use super::Netns;
+use crate::launch::memory::keep_stack_from_children;
 use ended::Ended;
 pub use keeping::Keeping;
 use tenantd_core::name::{AppName, TenantName};
@@ -104,6 +105,7 @@ impl NetnsMounts {
         let (entered, begun) = mpsc::sync_channel(1);
         let thread = thread::Builder::new().name(THREAD.to_owned());
         thread.stack_size(STACK).spawn(move || {
+            keep_stack_from_children();
             let opened = enter().and_then(|namespace| {
                 let flags = OFlags::DIRECTORY | OFlags::CLOEXEC;
                 Ok((namespace, open("/", flags, Mode::empty())?))

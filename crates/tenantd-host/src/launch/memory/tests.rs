@@ -1,5 +1,7 @@
 //! The allocator by itself: the tests do not allocate with it otherwise. Each test is a process of its own.
 
+mod mappings;
+
 use std::fs;
 use std::sync::Mutex;
 use std::thread;
@@ -7,6 +9,7 @@ use std::thread;
 use proptest::prelude::*;
 
 use super::*;
+use mappings::is_copied;
 
 /// A block, full of a byte.
 #[derive(Debug)]
@@ -283,25 +286,6 @@ fn what_does_not_fit_is_of_the_system() {
         assert_eq!(range::part_of(block.addr()), None);
         Memory.dealloc(block, layout);
     }
-}
-
-/// Whether children get the page of an address, see `VmFlags` in proc_pid_smaps(5).
-fn is_copied(address: usize) -> bool {
-    let maps = fs::read_to_string("/proc/self/smaps").unwrap();
-    let mut is_here = false;
-    for line in maps.lines() {
-        let bounds = line
-            .split_once(' ')
-            .and_then(|(bounds, _)| bounds.split_once('-'));
-        let number = |text| usize::from_str_radix(text, 16).ok();
-        if let Some((Some(from), Some(to))) = bounds.map(|(from, to)| (number(from), number(to))) {
-            is_here = (from..to).contains(&address);
-        }
-        if is_here && let Some(flags) = line.strip_prefix("VmFlags:") {
-            return !flags.split(' ').any(|flag| flag == "dc");
-        }
-    }
-    panic!("no mapping has {address:x}");
 }
 
 #[test]
