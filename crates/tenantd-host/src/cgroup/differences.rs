@@ -4,10 +4,12 @@ use std::fs;
 use std::io::{Error, ErrorKind};
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 
 use rustix::fs::{major, minor};
 
 use super::limits::controllers;
+use super::present::{SYS, sizes};
 use tenantd_core::cgroup::{GroupKey, GroupLimits, KEYS, Named, is_device_number, is_same};
 use tenantd_core::stage::{Failure, Stage};
 
@@ -107,20 +109,29 @@ fn pages(
         let file = folder.join(key.file.replace("{}", size));
         all.extend(difference(key, (size, file), Some(value), page)?);
     }
-    let entries = fs::read_dir(folder).map_err(|error| unreadable(key.name, folder, &error))?;
-    for entry in entries.filter_map(Result::ok) {
-        let name = entry.file_name();
-        let size = name
-            .to_str()
-            .and_then(|name| name.strip_prefix("hugetlb.")?.strip_suffix(".max"));
-        let Some(size) = size.filter(|size| !size.contains('.')) else {
-            continue;
-        };
+    for size in huge_page_sizes(folder).map_err(|error| unreadable(key.name, folder, &error))? {
         if planned.iter().all(|(planned, _)| *planned != size) {
-            all.extend(difference(key, (size, entry.path()), None, page)?);
+            let file = folder.join(key.file.replace("{}", &size));
+            all.extend(difference(key, (&size, file), None, page)?);
         }
     }
     Ok(())
+}
+
+/// The sizes of huge pages of the host, which it has from its boot on. The files of a cgroup are listed only if the host
+/// does not say it: the cgroup of an application has a folder for each tenant.
+fn huge_page_sizes(cgroup: &Path) -> std::io::Result<Vec<String>> {
+    static HOSTS: OnceLock<Option<Vec<String>>> = OnceLock::new();
+    if let Some(known) = HOSTS.get_or_init(|| sizes(Path::new(SYS))) {
+        return Ok(known.clone());
+    }
+    let names =
+        fs::read_dir(cgroup)?.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
+    let sizes = names.filter_map(|name| {
+        let size = name.strip_prefix("hugetlb.")?.strip_suffix(".max")?;
+        (!size.contains('.')).then(|| size.to_owned())
+    });
+    Ok(sizes.collect())
 }
 
 /// `io.max` has a line for each device.

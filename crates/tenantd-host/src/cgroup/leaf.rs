@@ -3,11 +3,11 @@
 
 use std::collections::HashSet;
 use std::io::Error;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::AsFd;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{CWD, Mode, OFlags, XattrFlags, getxattr, openat, removexattr, setxattr};
+use rustix::fs::{XattrFlags, getxattr, removexattr, setxattr};
 use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
@@ -30,9 +30,6 @@ const NOTE: &str = "user.tenantd.limits";
 
 /// The maximum size of a note in bytes.
 const NOTE_MAX: usize = 512;
-
-/// The part of the leaf that a launch is cloned into.
-const PROGRAM: &str = "program";
 
 /// The part of the leaf with the commands of `exec`.
 pub(super) const VISITORS: &str = "visitors";
@@ -64,38 +61,6 @@ impl Leaf {
     #[must_use]
     pub fn tenant(&self) -> &TenantName {
         &self.tenant
-    }
-
-    /// Opens the part of the program, for `CLONE_INTO_CGROUP` of clone(2). Makes it if it is missing.
-    ///
-    /// # Errors
-    /// A [`Failure`] of stage cgroup.
-    pub fn fd(&self) -> Result<OwnedFd, Failure> {
-        let path = self.program();
-        super::make(&path).map_err(|(path, error)| failure(&path, &error))?;
-        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        openat(CWD, &path, flags, Mode::empty()).map_err(|errno| failure(&path, &errno.into()))
-    }
-
-    pub(super) fn program(&self) -> PathBuf {
-        self.path.join(PROGRAM)
-    }
-
-    /// Removes the empty parts of the leaf and makes that of the program again. Once `cgroup.kill`
-    /// was written to a cgroup, Linux 6.18 kills every process that clone(2) puts directly into it
-    /// (measured: it compares a count of kills with that of the parent's cgroup). The leaf itself,
-    /// which no process is cloned into, stays.
-    ///
-    /// # Errors
-    /// A [`Failure`] of stage cgroup; `EBUSY` if a process is in it.
-    pub fn recreate(&self) -> Result<(), Failure> {
-        self.remove_below(1)?;
-        if self.is_occupied()? {
-            let busy = Error::from_raw_os_error(libc::EBUSY);
-            return Err(self.in_use(&self.path, &busy)?);
-        }
-        let path = self.program();
-        super::make(&path).map_err(|(path, error)| failure(&path, &error))
     }
 
     /// Reads the note about the processes in the leaf, an extended attribute of its folder. Empty
@@ -360,14 +325,14 @@ impl Leaf {
     }
 
     /// Removes all folders of the leaf but the first ones.
-    fn remove_below(&self, kept: usize) -> Result<(), Failure> {
+    pub(super) fn remove_below(&self, kept: usize) -> Result<(), Failure> {
         for folder in folders(&self.path, &[])?.iter().skip(kept).rev() {
             remove_folder(folder).or_else(|error| Err(self.in_use(folder, &error)?))?;
         }
         Ok(())
     }
 
-    fn in_use(&self, folder: &Path, error: &Error) -> Result<Failure, Failure> {
+    pub(super) fn in_use(&self, folder: &Path, error: &Error) -> Result<Failure, Failure> {
         let named = process::name_some(&self.all_pids()?);
         Ok(failure(folder, error).with(format!("still in use by {named}")))
     }

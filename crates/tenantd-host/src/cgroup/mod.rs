@@ -17,6 +17,7 @@ mod leaf;
 mod limits;
 mod present;
 mod pressure;
+mod program;
 mod reached;
 mod reclaim;
 pub mod scratch;
@@ -165,9 +166,13 @@ impl Tree {
     /// A [`Failure`] of stage cgroup; `EBUSY` with the processes if an earlier launch still runs.
     pub fn leaf(&self, tenant: &TenantName) -> Result<Leaf, Failure> {
         let path = self.base.join(tenant.as_str());
-        let was_there = path.exists();
+        let leaf = Leaf::new(path.clone(), tenant.clone());
+        let was_there = match std::fs::create_dir(&path) {
+            // Nobody has put a process into it yet.
+            Ok(()) => return leaf.begin().map(|()| leaf),
+            Err(error) => error.kind() == ErrorKind::AlreadyExists,
+        };
         make(&path).map_err(|(path, error)| failure(&path, &error))?;
-        let leaf = Leaf::new(path, tenant.clone());
         if leaf.is_occupied()? {
             let pids = super::process::name_some(&leaf.all_pids()?);
             let object = leaf.path().display().to_string();

@@ -9,7 +9,7 @@ use tenantd_core::cgroup::{GroupLimits, Named, numbers};
 use tenantd_core::stage::{Failure, Stage};
 
 /// Where the kernel names all of it.
-const SYS: &str = "/sys";
+pub(super) const SYS: &str = "/sys";
 
 /// Whether the host has all of it.
 ///
@@ -50,7 +50,7 @@ fn contradiction(limits: &GroupLimits) -> Result<(), Failure> {
 }
 
 /// The sizes of huge pages, as cgroups name them.
-fn sizes(sys: &Path) -> Option<Vec<String>> {
+pub(super) fn sizes(sys: &Path) -> Option<Vec<String>> {
     let folders = fs::read_dir(sys.join("kernel/mm/hugepages")).ok()?;
     let kibibytes = folders.filter_map(Result::ok).filter_map(|entry| {
         let name = entry.file_name();
