@@ -1,10 +1,11 @@
 //! Network namespaces: made here, kept alive as mounts of a mount namespace, identified by an inode.
 //!
-//! Only a temporary thread enters a tenant's namespace, and it returns before it ends. The caller's
+//! Only a temporary thread, or that of a [`Maker`], enters a tenant's namespace, and it returns. The caller's
 //! thread stays in the host's namespace. It can still configure the tenant's, because a socket
 //! belongs to the namespace in which it was opened.
 
 mod forwarding;
+mod maker;
 mod mounts;
 pub mod name;
 mod orphans;
@@ -22,9 +23,11 @@ use std::thread;
 use nix::sched::{CloneFlags, setns, unshare};
 use rtnetlink::packet_route::AddressFamily;
 
+use forwarding::Forwarding;
 use tenantd_core::stage::{Failure, Stage};
 use tenantd_core::sysctl::Sysctl;
 
+pub(super) use maker::Maker;
 pub use mounts::{Keeping, NetnsMounts};
 pub use orphans::end_connections;
 pub use socket::socket_in;
@@ -227,12 +230,26 @@ fn visit_new<T>(
     inside: impl FnOnce() -> Result<T, Failure>,
 ) -> Result<(Netns, T), Failure> {
     let home = File::open(OWN).map_err(|error| failure(OWN, &error))?;
-    unshare(CloneFlags::CLONE_NEWNET).map_err(|errno| failure("", &errno.into()))?;
-    let made = set_up(sysctls, own, inside);
     // The kernel may still be ending a thread that was joined, and the thread would keep the
     // namespace alive for that long. So it leaves the namespace first.
-    setns(&home, CloneFlags::CLONE_NEWNET).map_err(|errno| failure("(way back)", &errno.into()))?;
-    made
+    make_from(&home, sysctls, own, inside).0
+}
+
+/// The same on this thread, which is in the namespace `home`. Also returns whether it is there again.
+fn make_from<T>(
+    home: &File,
+    sysctls: &mut Sysctls,
+    own: &BTreeMap<Sysctl, String>,
+    inside: impl FnOnce() -> Result<T, Failure>,
+) -> (Result<(Netns, T), Failure>, bool) {
+    if let Err(errno) = unshare(CloneFlags::CLONE_NEWNET) {
+        return (Err(failure("", &errno.into())), true);
+    }
+    let made = set_up(sysctls, own, inside);
+    match setns(home, CloneFlags::CLONE_NEWNET) {
+        Ok(()) => (made, true),
+        Err(errno) => (Err(failure("(way back)", &errno.into())), false),
+    }
 }
 
 fn set_up<T>(
@@ -246,8 +263,10 @@ fn set_up<T>(
     let failed =
         |name: &str, error| failure(format!("(sysctl {})", name.replace('/', ".")), &error);
     sysctls.begin();
+    let forwarding = Forwarding::open().map_err(|error| failure("", &error))?;
     for (family, name) in FORWARDING {
-        let is_on = forwarding::is_on(family).map_err(|error| failed(name, error))?;
+        let is_on = forwarding.is_on(family);
+        let is_on = is_on.map_err(|error| failed(name, error))?;
         if is_on {
             sysctls
                 .set(name, "0")

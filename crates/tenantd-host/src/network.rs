@@ -68,7 +68,7 @@ use tokio::sync::{mpsc, oneshot, watch as latest};
 
 use crate::crash;
 use crate::launch::memory::keep_stack_from_children;
-use crate::netns::{ClosedNetns, Netns, Sysctls};
+use crate::netns::{ClosedNetns, Maker, Netns, Sysctls};
 use tenantd_core::plan::model::{self, LinkPlan, NetworkPlan};
 use tenantd_core::stage::{Failure, Stage};
 
@@ -356,6 +356,7 @@ async fn start(network: NetworkPlan) -> Result<(Provisioner, Opened), Failure> {
     links.sweep_proxies(Some(&network)).await?;
     let sysctls =
         Sysctls::of_host().map_err(|(one, error)| broken(Stage::Netns, one.name(), &error))?;
+    let namespaces = Maker::start(sysctls).map_err(|error| broken(Stage::Netns, "", &error))?;
     // First the firewall, because the hub takes packets from tenants.
     let firewall = match (network.firewall, &network.parent) {
         (model::Firewall::On, None) => Some(Firewall::open(&network)?),
@@ -387,7 +388,8 @@ async fn start(network: NetworkPlan) -> Result<(Provisioner, Opened), Failure> {
         hub: Cell::new(hub),
         uplink: Cell::default(),
         segment: Segment::default(),
-        sysctls: RefCell::new(sysctls),
+        namespaces,
+        sysctls: Sysctls::alone(),
         firewall,
         held: RefCell::default(),
         leaving: Rc::default(),

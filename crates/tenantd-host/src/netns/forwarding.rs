@@ -28,20 +28,32 @@ const ALL: i32 = -1;
 const HEADER: usize = 16;
 const FAMILY: usize = 4;
 
-/// Whether the namespace of the calling thread forwards packets of a family. False if the kernel
-/// does not have the family.
-///
-/// # Errors
-/// Those of a netlink socket, and the kernel's error reply.
-pub(super) fn is_on(family: AddressFamily) -> io::Result<bool> {
-    let socket = Socket::new(NETLINK_ROUTE)?;
-    socket.connect(&SocketAddr::new(0, 0))?;
-    socket.send(&question(family), 0)?;
-    // The kernel has replied when the send returns, so this does not block.
-    let (answer, _) = socket.recv_from_full()?;
-    match read(&answer) {
-        Some(outcome) => outcome,
-        None => Err(io::Error::other("cannot decode the kernel's reply")),
+/// A socket in one namespace.
+pub(super) struct Forwarding(Socket);
+
+impl Forwarding {
+    /// Opens it in the namespace of the calling thread.
+    ///
+    /// # Errors
+    /// Those of a netlink socket.
+    pub(super) fn open() -> io::Result<Self> {
+        let socket = Socket::new(NETLINK_ROUTE)?;
+        socket.connect(&SocketAddr::new(0, 0))?;
+        Ok(Self(socket))
+    }
+
+    /// Whether the namespace forwards packets of a family. False if the kernel does not have the family.
+    ///
+    /// # Errors
+    /// Those of a netlink socket, and the kernel's error reply.
+    pub(super) fn is_on(&self, family: AddressFamily) -> io::Result<bool> {
+        self.0.send(&question(family), 0)?;
+        // The kernel has replied when the send returns, so this does not block.
+        let (answer, _) = self.0.recv_from_full()?;
+        match read(&answer) {
+            Some(outcome) => outcome,
+            None => Err(io::Error::other("cannot decode the kernel's reply")),
+        }
     }
 }
 
@@ -95,7 +107,8 @@ mod as_root {
             for (family, file) in crate::netns::FORWARDING {
                 for (value, on) in [("1", true), ("0", false)] {
                     std::fs::write(format!("/proc/sys/{file}"), value).unwrap();
-                    assert_eq!(is_on(family).unwrap(), on, "{file}");
+                    let seen = Forwarding::open().unwrap();
+                    assert_eq!(seen.is_on(family).unwrap(), on, "{file}");
                 }
             }
         });
@@ -109,6 +122,7 @@ mod tests {
 
     #[test]
     fn a_missing_address_family_forwards_nothing() {
-        assert!(!is_on(AddressFamily::Appletalk).unwrap());
+        let seen = Forwarding::open().unwrap();
+        assert!(!seen.is_on(AddressFamily::Appletalk).unwrap());
     }
 }

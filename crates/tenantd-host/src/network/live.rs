@@ -131,11 +131,7 @@ impl Provisioner {
         for address in &new {
             self.links.refuse_own_address(*address, None).await?;
         }
-        ipv6::settle(
-            &self.sysctls.borrow(),
-            &self.network,
-            link.host.name.as_str(),
-        )?;
+        ipv6::settle(&self.sysctls, &self.network, link.host.name.as_str())?;
         self.change_inside(link, netns, &[], &new).await?;
         for address in &new {
             let routed = self

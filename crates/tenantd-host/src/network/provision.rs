@@ -10,7 +10,7 @@ use rustix::io::Errno;
 use tokio::time::{Instant, sleep};
 
 use crate::crash;
-use crate::netns::{self, ClosedNetns, Netns, Sysctls};
+use crate::netns::{self, ClosedNetns, Maker, Netns, Sysctls};
 use tenantd_core::plan::derive;
 use tenantd_core::plan::model::{LinkPlan, Mode, NetworkPlan};
 use tenantd_core::stage::{Failure, Stage};
@@ -49,8 +49,10 @@ pub(super) struct Provisioner {
     pub(super) uplink: Cell<Option<Uplink>>,
     /// Where tenants are machines of the network of an interface of the host.
     pub(super) segment: Segment,
-    /// Access to the sysctls of a tenant's namespace.
-    pub(super) sysctls: RefCell<Sysctls>,
+    /// What makes the tenants' namespaces.
+    pub(super) namespaces: Maker,
+    /// Access to the sysctls of the host's namespace.
+    pub(super) sysctls: Sysctls,
     /// The firewall, unless the manifest has none.
     pub(super) firewall: Option<Firewall>,
     /// The addresses of the tenants.
@@ -94,9 +96,10 @@ impl Provisioner {
         let all: Vec<IpAddr> = link.addresses.iter().collect();
         self.until_free(link, &all).await?;
         self.hold(link);
-        let (netns, socket) = netns::make(&mut self.sysctls.borrow_mut(), &link.sysctls, || {
-            TenantSocket::open(link)
-        })?;
+        let made = self
+            .namespaces
+            .make(&link.sysctls, TenantSocket::opener(link));
+        let (netns, socket) = made.await?;
         crash::point("network: namespace made", &link.mark);
         let made = self.create_pair(link, &netns).await?;
         crash::point("network: link made", &link.mark);
@@ -209,7 +212,7 @@ impl Provisioner {
         let port = network.mode == Mode::Bridge;
         let raised = self.links.raise_host_end(made.index, network, link, port);
         raised.await?;
-        ipv6::settle(&self.sysctls.borrow(), network, link.host.name.as_str())?;
+        ipv6::settle(&self.sysctls, network, link.host.name.as_str())?;
         crash::point("network: host end up", &link.mark);
         if let Some(firewall) = &self.firewall {
             firewall.admit(link, made.index)?;

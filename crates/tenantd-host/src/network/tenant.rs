@@ -65,20 +65,26 @@ pub(super) struct Step {
 impl TenantSocket {
     /// Opens a socket in the namespace of the calling thread, for a tenant with these addresses.
     pub(super) fn open(link: &LinkPlan) -> Result<Self, Failure> {
-        let open = || {
+        Self::opener(link)()
+    }
+
+    /// What opens it on another thread.
+    pub(super) fn opener(link: &LinkPlan) -> impl FnOnce() -> Result<Self, Failure> + Send + use<> {
+        let has_ipv6 = link.addresses.iter().any(|address| address.is_ipv6());
+        let open = move || {
             let mut socket = Socket::new(NETLINK_ROUTE)?;
             setsockopt(&socket, RcvBufForce, &ANSWERS_MAX)?;
             socket.set_non_blocking(true)?;
             socket.set_cap_ack(true)?;
             socket.set_ext_ack(true)?;
             socket.bind_auto()?;
-            if link.addresses.iter().any(|address| address.is_ipv6()) {
+            if has_ipv6 {
                 socket.add_membership(ROUTES6)?;
             }
             socket.connect(&SocketAddr::new(0, 0))?;
             Ok(Self(socket))
         };
-        open().map_err(|error| broken(Stage::Netns, "", &error))
+        move || open().map_err(|error| broken(Stage::Netns, "", &error))
     }
 
     /// Sets the link up, without an address.

@@ -257,7 +257,7 @@ impl Provisioner {
         // Once: with many tenants, a look into /proc/sys/net takes long.
         let due = [0, 1].map(|at| needed[at] && !uplink.settled[at]);
         for setting in lacking(&plan.name, due[0], due[1]) {
-            let set = self.sysctls.borrow().set(&setting.path, setting.value);
+            let set = self.sysctls.set(&setting.path, setting.value);
             set.map_err(|error| {
                 let errno = error.raw_os_error().unwrap_or(libc::EIO);
                 let object = format!("{} (sysctl {})", plan.name, setting.path);

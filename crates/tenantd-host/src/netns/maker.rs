@@ -1,0 +1,128 @@
+//! The thread that makes the network namespaces of an application's tenants, one after the other. It is in the host's
+//! namespace, except while it makes one, and ends if it cannot return.
+//!
+//! It stays, since a thread costs as much as a fifth of a namespace, and a new one's folder in `/proc` once more.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io;
+use std::sync::Arc;
+use std::sync::mpsc::{self, Receiver, Sender};
+use std::thread;
+
+use tokio::sync::oneshot;
+
+use super::{Netns, OWN, Sysctls, failure, make_from};
+use crate::launch::memory::keep_stack_from_children;
+use tenantd_core::stage::Failure;
+use tenantd_core::sysctl::Sysctl;
+
+/// The name of the thread.
+const THREAD: &str = "netns";
+
+/// The host's namespace, and the access to the sysctls of new ones.
+struct Workshop {
+    home: File,
+    sysctls: Sysctls,
+}
+
+/// Returns whether the thread is in the host's namespace again.
+type Work = Box<dyn FnOnce(&mut Workshop) -> bool + Send>;
+
+/// A handle to the thread, which ends with it.
+#[derive(Debug)]
+pub(crate) struct Maker(Sender<Work>);
+
+impl Maker {
+    /// Starts the thread in the network namespace of the caller, the host's.
+    ///
+    /// # Errors
+    /// Those of open(2) and pthread_create(3).
+    pub(crate) fn start(sysctls: Sysctls) -> io::Result<Self> {
+        let home = File::open(OWN)?;
+        let (send, work) = mpsc::channel();
+        let builder = thread::Builder::new().name(THREAD.to_owned());
+        builder.spawn(move || {
+            keep_stack_from_children();
+            serve(&work, Workshop { home, sysctls });
+        })?;
+        Ok(Self(send))
+    }
+
+    /// Makes a namespace with the host's settings of the kernel and those of the tenant, and calls `inside` in it. `inside`
+    /// must not leave anything open in the namespace except in its result.
+    ///
+    /// # Errors
+    /// A [`Failure`] of stage netns, or that of `inside`.
+    pub(crate) async fn make<T: Send + 'static>(
+        &self,
+        own: &Arc<BTreeMap<Sysctl, String>>,
+        inside: impl FnOnce() -> Result<T, Failure> + Send + 'static,
+    ) -> Result<(Netns, T), Failure> {
+        let own = Arc::clone(own);
+        let (reply, made) = oneshot::channel();
+        let work = move |Workshop { home, sysctls }: &mut Workshop| {
+            let (made, is_home) = make_from(home, sysctls, &own, inside);
+            // A caller that does not wait any longer needs none.
+            let _gone = reply.send(made);
+            is_home
+        };
+        self.0.send(Box::new(work)).map_err(|_| ended())?;
+        made.await.map_err(|_| ended())?
+    }
+}
+
+fn ended() -> Failure {
+    failure(
+        "",
+        &io::Error::other(format!("the thread {THREAD} has ended")),
+    )
+}
+
+/// The main function of the thread: works until no caller is left.
+fn serve(queue: &Receiver<Work>, mut workshop: Workshop) {
+    while let Ok(work) = queue.recv() {
+        if !work(&mut workshop) {
+            return;
+        }
+    }
+}
+
+#[cfg(test)]
+mod as_root {
+    use std::collections::BTreeSet;
+    use std::os::unix::fs::MetadataExt;
+
+    use rustix::io::Errno;
+
+    use super::*;
+
+    /// The namespace of the calling thread.
+    fn here() -> Result<u64, Failure> {
+        let own = std::fs::metadata(OWN).map_err(|error| failure(OWN, &error))?;
+        Ok(own.ino())
+    }
+
+    #[test]
+    fn the_thread_is_in_each_namespace_and_home_in_between() {
+        let home = here().unwrap();
+        let maker = Maker::start(Sysctls::default()).unwrap();
+        let own = Arc::default();
+        let runtime = tokio::runtime::Builder::new_current_thread().build();
+        let seen = runtime.unwrap().block_on(async {
+            let (first, inside) = maker.make(&own, here).await.unwrap();
+            assert_eq!(inside, first.inode());
+            let refused = maker.make(&own, || Err::<(), _>(failure("", &Errno::NOSPC.into())));
+            assert_eq!(refused.await.unwrap_err().errno, libc::ENOSPC);
+            // While it makes none.
+            let (reply, home) = oneshot::channel();
+            let look = Box::new(move |_: &mut Workshop| reply.send(here().unwrap()).is_ok());
+            maker.0.send(look).unwrap();
+            let (second, _) = maker.make(&own, here).await.unwrap();
+            BTreeSet::from([first.inode(), second.inode(), home.await.unwrap()])
+        });
+        assert_eq!(seen.len(), 3);
+        assert!(seen.contains(&home));
+        assert_eq!(here().unwrap(), home);
+    }
+}
