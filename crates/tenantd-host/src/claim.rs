@@ -31,6 +31,7 @@ use rustix::io::Errno;
 
 use self::decide::{Sign, Supervisor, Verdict, decide};
 use self::files::{Files, Guard};
+use crate::boot;
 use crate::cgroup::Leaf;
 use crate::crash;
 use crate::lock::{self, Lock, Patience};
@@ -248,7 +249,7 @@ pub fn sweep() -> Result<(), Failure> {
 fn new_record(label: &str, leaf: Option<&Leaf>, process: Option<Key>) -> io::Result<Record> {
     let (app, tenant) = label.split_once('/').ok_or(io::ErrorKind::InvalidInput)?;
     Ok(Record {
-        boot: facts::boot()?.to_owned(),
+        boot: boot::id()?.to_owned(),
         app: app.to_owned(),
         tenant: tenant.to_owned(),
         supervisor: facts::own_key()?,

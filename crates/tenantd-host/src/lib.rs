@@ -38,6 +38,7 @@
 //! All `unsafe` code of tenantd is in [`launch`].
 
 pub mod acl;
+mod boot;
 pub mod bundle;
 pub mod cgroup;
 pub mod children;

@@ -20,6 +20,7 @@ use rustix::fs::{XattrFlags, getxattr, setxattr};
 use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 
+use crate::boot;
 use tenantd_core::stage::{Failure, Stage};
 
 /// The attribute.
@@ -120,8 +121,7 @@ impl Here {
             "" | "uninitialized" => format!("name-{host}"),
             id => id.to_owned(),
         };
-        let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id")?;
-        let boot = boot.trim().to_owned();
+        let boot = boot::id()?.to_owned();
         Ok(Self {
             machine,
             host,

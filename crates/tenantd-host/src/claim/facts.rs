@@ -9,21 +9,10 @@ use rustix::fs::{FlockOperation, flock};
 
 use super::decide::{Cgroup, Facts, Supervisor};
 use super::record::{CgroupKey, Key, Record};
+use crate::boot;
 use crate::cgroup::{self, Leaf};
 use crate::process;
 use tenantd_core::layout;
-
-const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
-
-/// The identifier of this boot of the host.
-pub(super) fn boot() -> io::Result<&'static str> {
-    static BOOT: OnceLock<String> = OnceLock::new();
-    if let Some(boot) = BOOT.get() {
-        return Ok(boot);
-    }
-    let boot = std::fs::read_to_string(BOOT_ID)?.trim_end().to_owned();
-    Ok(BOOT.get_or_init(|| boot))
-}
 
 /// The key of this process.
 pub(super) fn own_key() -> io::Result<Key> {
@@ -52,7 +41,7 @@ pub(super) fn of(record: &Record, label: Option<&str>) -> io::Result<Facts> {
     let is_alone = cgroup == Cgroup::Unnamed;
     let lives = |key: Key| process::lives(key.pid, key.start_ticks, is_alone);
     Ok(Facts {
-        this_boot: record.boot == boot()?,
+        this_boot: record.boot == boot::id()?,
         own: Some(record.label().as_str()) == label,
         cgroup,
         process: record.process.is_some_and(lives),

@@ -22,6 +22,7 @@ use serde::{Deserialize, Serialize};
 
 use super::init::Mark;
 use super::layout::open_folder;
+use crate::boot;
 use crate::launch::raw;
 use tenantd_core::name::{AppName, TenantName};
 use tenantd_core::plan::model::DatastorePlan;
@@ -284,6 +285,5 @@ fn filesystem(datastore: BorrowedFd<'_>) -> Result<(Option<String>, bool), Errno
 }
 
 fn boot() -> Option<String> {
-    let text = fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?;
-    Some(text.trim().to_owned())
+    boot::id().ok().map(str::to_owned)
 }
