@@ -138,8 +138,9 @@ fn each<T>(
 
 fn attach_all(mounts: &[Mount], steps: Steps<'_>) -> Result<(), Fault> {
     let mut number: u16 = 0;
+    let mut sys = None;
     for mount in mounts {
-        attach(mount).map_err(|errno| Fault(mount.stage, number, errno))?;
+        attach(mount, &mut sys).map_err(|errno| Fault(mount.stage, number, errno))?;
         steps.end(mount.stage);
         number = number.saturating_add(1);
     }
@@ -255,12 +256,19 @@ fn set_layers(overlay: BorrowedFd<'_>, layers: [BorrowedFd<'_>; 2]) -> Result<()
 }
 
 /// Attaches a mount to its target. The target is resolved in this mount namespace and must not
-/// contain a symbolic link.
-fn attach(mount: &Mount) -> Result<(), Errno> {
+/// contain a symbolic link. `sys` is the sysfs of this process, once it is mounted.
+fn attach(mount: &Mount, sys: &mut Option<ManuallyDrop<OwnedFd>>) -> Result<(), Errno> {
     if mount.is_sysfs {
         let tree = ManuallyDrop::new(sysfs()?);
         let target = ManuallyDrop::new(open_target(&mount.target, true)?);
-        return move_to(tree.as_fd(), target.as_fd());
+        move_to(tree.as_fd(), target.as_fd())?;
+        *sys = Some(tree);
+        return Ok(());
+    }
+    if let (Some(path), Some(sys)) = (&mount.in_sysfs, sys.as_ref()) {
+        // From its own root, and nobody but the kernel makes what is in it: that needs no look at each part of the path.
+        let from = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH;
+        return move_mount(mount.tree.as_fd(), c"", sys.as_fd(), path.as_c_str(), from);
     }
     let Some(layers) = &mount.union else {
         let target = ManuallyDrop::new(open_target(&mount.target, mount.is_folder)?);

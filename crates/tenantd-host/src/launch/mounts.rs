@@ -40,6 +40,8 @@ pub(super) struct Mount {
     pub(super) target: CString,
     /// Whether the child mounts a sysfs instead of the tree.
     pub(super) is_sysfs: bool,
+    /// The path below that sysfs, if it belongs there.
+    pub(super) in_sysfs: Option<CString>,
     /// If the tree is the upper layer of a union with the folder at the target.
     pub(super) union: Option<Union>,
 }
@@ -135,6 +137,25 @@ impl Mounts {
         Ok(())
     }
 
+    /// Adds a cover of a folder of the sysfs that the child mounts over `sysfs`.
+    ///
+    /// # Errors
+    /// A [`Failure`] of `stage` if the path contains a NUL byte.
+    pub(super) fn add_in_sysfs(
+        &mut self,
+        stage: Stage,
+        cover: OwnedFd,
+        (sysfs, target): (&Path, &Path),
+    ) -> Result<(), Failure> {
+        self.add_folder(stage, cover, target)?;
+        let below = target.strip_prefix(sysfs).ok();
+        let below = below.and_then(|below| CString::new(below.as_os_str().as_bytes()).ok());
+        if let Some((_, mount)) = self.all.last_mut() {
+            mount.in_sysfs = below;
+        }
+        Ok(())
+    }
+
     fn add_as(
         &mut self,
         stage: Stage,
@@ -152,6 +173,7 @@ impl Mounts {
             tree,
             target: c_target,
             is_sysfs: false,
+            in_sysfs: None,
             union,
         };
         self.all.push((target.to_owned(), mount));

@@ -106,7 +106,7 @@ pub(super) fn add(
     let stage = Stage::Hide;
     for path in hidden(launch)?.iter().filter(|path| exists(path)) {
         let cover = taken.own(Kind::Cover).map_err(on(stage, path))?;
-        mounts.add_folder(stage, cover, path)?;
+        mounts.add_in_sysfs(stage, cover, (sys, path))?;
     }
     Ok(())
 }
