@@ -31,7 +31,7 @@ pub use self::cluster::{Cluster, Task};
 pub use self::history::History;
 pub use self::host::{Doctor, Gc, Init};
 pub use self::learn::Learn;
-pub use self::relocate::{Move, Receive, Step};
+pub use self::relocate::{Asked, Move, Receive, Step};
 pub use self::run::Run;
 pub use self::set::Set;
 pub use self::tenants::{

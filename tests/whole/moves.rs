@@ -5,6 +5,7 @@ mod attacked;
 mod hosts;
 mod room;
 mod several;
+mod snapshots;
 
 use std::fs;
 
@@ -28,7 +29,8 @@ const POINTS: [(&str, bool); 10] = [
 ];
 
 pub(crate) fn points() -> impl Iterator<Item = &'static str> {
-    POINTS.iter().map(|(point, _)| *point)
+    let points = POINTS.iter().map(|(point, _)| *point);
+    points.chain(snapshots::points())
 }
 
 /// A text without the ends of its lines.

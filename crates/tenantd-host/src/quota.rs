@@ -8,6 +8,7 @@ mod mark;
 mod place;
 mod project;
 mod raw;
+pub(crate) mod snapshot;
 mod subvolume;
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};

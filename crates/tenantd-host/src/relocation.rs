@@ -11,9 +11,11 @@
 //!
 //! It decides nothing about tenants, and never removes a datastore with data.
 
+pub mod incoming;
 mod links;
 mod lost;
 mod mark;
+pub mod snapshots;
 
 use std::ffi::{CString, OsString};
 use std::fs::{DirBuilder, File};
@@ -29,7 +31,8 @@ use rustix::io::Errno;
 pub use self::lost::take_over;
 use self::mark::{ATTRIBUTE, SIZE_MAX, file, refused};
 pub use self::mark::{Mark, MoveError, mark, mark_of, unmark};
-use crate::datastore::{self, remove};
+pub use self::snapshots::Snapshots;
+use crate::datastore;
 use crate::owner::{self, Host, Record};
 use crate::{crash, lock, quota};
 use tenantd_core::name::{AppName, TenantName};
@@ -227,14 +230,15 @@ pub fn take(
 /// Another host copies there; and those of the system calls.
 pub fn abandon(plan: &DatastorePlan, from: &Host, label: &str) -> Result<(), MoveError> {
     let staging = staging(&plan.source);
+    let snapshots = Snapshots::received(&plan.source);
     match mark_of(&staging)? {
-        None => Ok(()),
+        None => snapshots.sweep(),
         Some(mark) if mark.other.machine == from.machine && mark.label == label => {
             let parent = opened(staging.parent().unwrap_or(&staging))?;
             let name = staging.file_name().unwrap_or_default().as_bytes();
             let name = CString::new(name).map_err(|_| file(&staging)(Errno::INVAL))?;
-            remove::entry(parent.as_fd(), &name).map_err(file(&staging))?;
-            remove::left(parent.as_fd()).map_err(file(&staging))
+            snapshots::entry(parent.as_fd(), &name).map_err(file(&staging))?;
+            snapshots.sweep()
         }
         Some(mark) => {
             let why = format!("it belongs to a move from host {}", mark.other.host);

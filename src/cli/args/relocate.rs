@@ -15,14 +15,24 @@ pub(super) const MOVE: &str = "EXAMPLES
   tenantd move acme h2 --rsh 'ssh -i /root/.ssh/move'
   tenantd move acme h2 --undo
   tenantd move --all h2 --parallel 4
+  tenantd move acme h2 --transport rsync
 
 Moves a tenant from this host to another one, where a supervisor of the same application runs. It
 asks the other host first whether the tenant fits there. With storage = \"local\" it copies the
-datastore with rsync(1), in rounds while the tenant runs, until a round takes less than two seconds
+datastore, in rounds while the tenant runs, until a round takes less than two seconds
 or is hardly shorter than the one before. Then it stops the tenant, proves that, copies what has
 changed since, hands the datastore over, and starts the tenant on the other host. With storage =
 \"shared\" nothing is copied. A tenant of another engine, or with storage = \"replicated\", is moved by
 its engine.
+
+TRANSPORT
+  auto    snapshots where the datastore is a subvolume of btrfs, its folder on the other host is on btrfs, and
+          both hosts have btrfs(8); else rsync. --dry-run says which, and why
+  rsync   rsync(1)
+  btrfs   a read-only snapshot for each round, sent with btrfs-send(8) as what differs from the one before, or
+          refused, with the reason. While the tenant is stopped, only what has changed is read. Until the move ends,
+          what the tenant overwrites stays on the disk. A datastore with subvolumes in it, and one with simple
+          quotas, is copied by rsync. As with rsync, flags of inodes (chattr) are not copied
 
 The hand-over is one write to the owner record of the datastore here. If something fails before, the
 tenant is started here again, if it ran. From then on only the other host may start it: this host
@@ -68,12 +78,26 @@ pub struct Move {
     /// Only ask the other host, and say what would be done
     #[arg(long, conflicts_with = "undo")]
     pub dry_run: bool,
+    /// How the data is copied: auto, rsync, or btrfs
+    #[arg(long, value_enum, value_name = "HOW", default_value_t = Asked::Auto, hide_possible_values = true)]
+    pub transport: Asked,
     /// Remove the copy of a move that was interrupted, and start the tenant here again
     #[arg(long)]
     pub undo: bool,
     /// How the other host is reached.
     #[command(flatten)]
     pub remote: Remote,
+}
+
+/// How `move` is told to copy data.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Asked {
+    /// Snapshots of btrfs where both hosts can, else rsync
+    Auto,
+    /// rsync(1)
+    Rsync,
+    /// Snapshots, with btrfs-send(8)
+    Btrfs,
 }
 
 /// How another host is reached.
@@ -126,6 +150,8 @@ pub enum Step {
     Check,
     /// Make the folder for the copy
     Stage,
+    /// Receive a snapshot, which follows on standard input
+    Snapshot,
     /// Note that the copy is complete
     Seal,
     /// Put it in its place, and start the tenant

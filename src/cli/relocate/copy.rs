@@ -35,6 +35,8 @@ pub(super) struct Survey {
     pub(super) bytes: u64,
     /// The files whose status changed since, with paths below it.
     pub(super) changed: Vec<PathBuf>,
+    /// A folder in it that is in another filesystem, or another subvolume.
+    pub(super) inner: Option<PathBuf>,
 }
 
 /// Looks at each entry, without following links or leaving the filesystem. What vanishes meanwhile is left out.
@@ -58,6 +60,8 @@ pub(super) fn survey(source: &Path, since: u64) -> anyhow::Result<Survey> {
             found.bytes += meta.blocks() * 512;
             if meta.is_dir() && meta.dev() == device.dev() {
                 folders.push(path);
+            } else if meta.is_dir() {
+                found.inner = Some(path);
             } else if meta.is_file() && u64::try_from(meta.ctime()).is_ok_and(|it| it >= since) {
                 found.changed.push(path);
             }
@@ -75,7 +79,8 @@ pub(super) fn flush(source: &Path) -> anyhow::Result<()> {
 /// What a round has sent.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Sent {
-    pub(super) files: u64,
+    /// `None` if they are not counted.
+    pub(super) files: Option<u64>,
     pub(super) bytes: u64,
 }
 
@@ -103,7 +108,10 @@ pub(super) fn compare(
     files: &[PathBuf],
 ) -> anyhow::Result<Sent> {
     if files.is_empty() {
-        return Ok(Sent::default());
+        return Ok(Sent {
+            files: Some(0),
+            bytes: 0,
+        });
     }
     let mut list = Vec::new();
     for path in files {
@@ -195,7 +203,7 @@ fn stats(text: &str) -> Sent {
         line.split_whitespace().next()?.parse().ok()
     };
     Sent {
-        files: number("Number of regular files transferred:").unwrap_or_default(),
+        files: Some(number("Number of regular files transferred:").unwrap_or_default()),
         bytes: number("Total bytes sent:").unwrap_or_default(),
     }
 }
@@ -209,6 +217,6 @@ mod tests {
         let text = "\nNumber of files: 3 (reg: 2, dir: 1)\nNumber of regular files transferred: 2\n\
                     Total file size: 2097152 bytes\nTotal bytes sent: 1234567\n";
         let Sent { files, bytes } = stats(text);
-        assert_eq!((files, bytes), (2, 1_234_567));
+        assert_eq!((files, bytes), (Some(2), 1_234_567));
     }
 }

@@ -45,6 +45,7 @@ mod tests {
             since: 50,
             was_up: true,
             left: None,
+            sent: None,
         };
         let reply = |name, is_new| Reply {
             here: host(name),
@@ -52,6 +53,8 @@ mod tests {
             place: PathBuf::new(),
             is_new,
             state: String::new(),
+            no_snapshots: None,
+            received: Vec::new(),
         };
         for (name, is_new, earlier, expected) in [
             ("h2", true, Some(&earlier), 90),

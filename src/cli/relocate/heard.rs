@@ -3,6 +3,7 @@
 use std::io::{self, Read, Write};
 use std::process::{Child, ExitStatus};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::sync::{Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -126,23 +127,24 @@ fn silent(silence: Duration) -> anyhow::Error {
     )
 }
 
-/// Does a step on the target, and says meanwhile that it is there, for at most this long: what takes longer hangs.
-pub(super) fn beating<T>(limit: Duration, step: impl FnOnce() -> T) -> T {
+/// Does a step on the target, and says meanwhile that it is there, for at most this long after the time that `touched`
+/// says: what takes longer hangs.
+pub(super) fn beating<T>(limit: Duration, touched: &Mutex<Instant>, step: impl FnOnce() -> T) -> T {
     let (done, waiting) = channel::<()>();
     thread::scope(|scope| {
-        scope.spawn(move || beat(&waiting, limit));
+        scope.spawn(move || beat(&waiting, limit, touched));
         let result = step();
         drop(done);
         result
     })
 }
 
-fn beat(waiting: &Receiver<()>, limit: Duration) {
-    let begun = Instant::now();
+fn beat(waiting: &Receiver<()>, limit: Duration, touched: &Mutex<Instant>) {
+    let last = || *touched.lock().unwrap_or_else(PoisonError::into_inner);
     while waiting.recv_timeout(BEAT) == Err(RecvTimeoutError::Timeout) {
         let mut out = io::stdout().lock();
         // A source that is gone does not end the step.
-        if begun.elapsed() > limit || out.write_all(b"\n").and_then(|()| out.flush()).is_err() {
+        if last().elapsed() > limit || out.write_all(b"\n").and_then(|()| out.flush()).is_err() {
             break;
         }
     }

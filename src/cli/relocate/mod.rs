@@ -2,6 +2,7 @@
 //! after another, as processes that the source starts over ssh. The steps on folders are those of
 //! [`tenantd_host::relocation`].
 
+mod carrier;
 mod copy;
 mod earlier;
 pub(super) mod heard;
@@ -14,6 +15,8 @@ mod shown;
 mod signals;
 mod source;
 mod states;
+mod stream;
+mod transport;
 
 use std::path::PathBuf;
 
@@ -24,11 +27,14 @@ use serde_json::Value;
 
 pub(super) use self::receive::receive;
 pub(super) use self::several::relocate;
+use self::transport::Transport;
 use super::{edit, plan};
 use tenantd_api::client::app::Selector;
 use tenantd_core::name::TenantName;
+use tenantd_core::plan::data;
 use tenantd_core::plan::model::{Plan, TenantPlan};
 use tenantd_host::owner::Host;
+use tenantd_host::relocation::snapshots::Received;
 
 /// What the source says of the tenant, with each step.
 #[derive(Debug, Serialize, Deserialize)]
@@ -56,6 +62,42 @@ struct Offer {
     left: Option<Timestamp>,
     was_up: bool,
     since: u64,
+    /// How the data is copied.
+    #[serde(default)]
+    transport: Transport,
+    /// The snapshot that the step is about.
+    #[serde(default)]
+    snapshot: Option<Snapshot>,
+}
+
+impl Offer {
+    /// What is known at the beginning.
+    fn begin(from: Host, tenant: &TenantPlan) -> Self {
+        Self {
+            program: env!("CARGO_PKG_VERSION").to_owned(),
+            from,
+            to: None,
+            storage: tenant.policy.storage.word().to_owned(),
+            plan: data::tenant(tenant),
+            entry: Vec::new(),
+            bytes: 0,
+            later: 0,
+            generation: 1,
+            left: None,
+            was_up: true,
+            since: 0,
+            transport: Transport::Rsync,
+            snapshot: None,
+        }
+    }
+}
+
+/// One of the snapshots by which data is copied.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+struct Snapshot {
+    number: u64,
+    /// The one that the target has already, of which the difference is sent.
+    parent: Option<u64>,
 }
 
 /// What the target answers.
@@ -70,6 +112,12 @@ struct Reply {
     is_new: bool,
     /// How the tenant is, after it was taken.
     state: String,
+    /// Why it cannot receive snapshots, if it cannot.
+    #[serde(default)]
+    no_snapshots: Option<String>,
+    /// The snapshots that it has completely.
+    #[serde(default)]
+    received: Vec<Received>,
 }
 
 /// The plan, and that of one tenant.

@@ -1,6 +1,6 @@
 //! The other host: a command on it per step.
 
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 
 use anyhow::{Context, bail};
 
@@ -38,25 +38,33 @@ pub(super) struct Peer<'a> {
 impl Peer<'_> {
     /// Has the target do a step.
     pub(super) fn ask(&self, step: Step, offer: &Offer) -> anyhow::Result<Reply> {
-        let step = clap::ValueEnum::to_possible_value(&step);
-        let step = step.as_ref().map_or("check", |it| it.get_name());
+        let child = self.begin(step)?;
+        let text = serde_json::to_vec(offer)?;
+        self.answer(step, heard::listen(child, text, heard::SILENCE))
+    }
+
+    /// Starts a step on the target, which reads the offer.
+    pub(super) fn begin(&self, step: Step) -> anyhow::Result<Child> {
         let mut words = self.rsh.split_whitespace();
         let program = words.next().context("--rsh: no command")?;
         // A shell reads it there: names have no characters that are special to one.
-        let child = Command::new(program)
+        Command::new(program)
             .args(words)
             .arg(self.host)
-            .args(["tenantd", "receive", "--app", self.app.as_str(), step])
-            .arg(self.tenant.as_str())
+            .args(["tenantd", "receive", "--app", self.app.as_str()])
+            .args([&name(step), self.tenant.as_str()])
             .env_remove("TENANTD_CONFIG")
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()
-            .with_context(|| format!("cannot execute {program}"))?;
-        let text = serde_json::to_vec(offer)?;
-        let Heard { status, out, err } = heard::listen(child, text, heard::SILENCE)
-            .with_context(|| format!("{}: `tenantd receive {step}`", self.host))?;
+            .with_context(|| format!("cannot execute {program}"))
+    }
+
+    /// What the target has answered.
+    pub(super) fn answer(&self, step: Step, heard: anyhow::Result<Heard>) -> anyhow::Result<Reply> {
+        let Heard { status, out, err } =
+            heard.with_context(|| format!("{}: `tenantd receive {}`", self.host, name(step)))?;
         if !status.success() {
             let why = String::from_utf8_lossy(&err);
             let why = why.trim().trim_start_matches("error: ");
@@ -73,4 +81,10 @@ impl Peer<'_> {
             format!("{}: tenantd there has answered {shown:?}", self.host)
         })
     }
+}
+
+/// The name of a step.
+fn name(step: Step) -> String {
+    let step = clap::ValueEnum::to_possible_value(&step);
+    step.map_or_else(String::new, |it| it.get_name().to_owned())
 }

@@ -1,8 +1,9 @@
 //! The target's side of a move: one step per call, asked for on standard input as JSON.
 
-use std::io::{self, Read, Write};
+use std::io::{self, BufRead, Read, Write};
 use std::path::Path;
-use std::time::Duration;
+use std::sync::Mutex;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
 use rustix::fs::statvfs;
@@ -11,14 +12,16 @@ use serde_json::Value;
 use super::super::args::{Receive, Show, Step, Wait};
 use super::super::{End, edit};
 use super::heard::beating;
-use super::{Offer, Reply, states};
+use super::transport::{self, Transport};
+use super::{Offer, Reply, Snapshot, states, stream};
 use tenantd_api::client::app::Selector;
 use tenantd_core::name::TenantName;
 use tenantd_core::plan::data;
 use tenantd_core::plan::model::{Plan, TenantPlan};
 use tenantd_host::owner::{self, Host};
 use tenantd_host::quota;
-use tenantd_host::relocation::{self, Mark};
+use tenantd_host::relocation::incoming::{Incoming, seal_snapshot};
+use tenantd_host::relocation::{self, Mark, Snapshots};
 
 /// An offer is much smaller.
 const OFFER_MAX: u64 = 16 << 20;
@@ -36,12 +39,18 @@ const OF_THE_HOST: [&str; 5] = ["datastore", "link", "hidden", "autostart", "res
 pub(in super::super) fn receive(selector: &Selector, what: &Receive) -> anyhow::Result<End> {
     super::super::bundle::root()?;
     let mut text = Vec::new();
-    let mut stdin = io::stdin().lock().take(OFFER_MAX);
-    stdin.read_to_end(&mut text).context("standard input")?;
+    let mut stdin = io::stdin().lock();
+    let mut line = stdin.by_ref().take(OFFER_MAX);
+    line.read_until(b'\n', &mut text)
+        .context("standard input")?;
     let offer: Offer = serde_json::from_slice(&text)
         .context("the other host has sent what this tenantd does not know: use the same version")?;
     let here = Received::find(selector, &what.tenant, offer)?;
-    let reply = beating(here.limit(what.step), || here.step(selector, what.step))?;
+    let touched = Mutex::new(Instant::now());
+    let reply = beating(here.limit(what.step), &touched, || match what.step {
+        Step::Snapshot => here.receive(stdin, &touched),
+        step => here.step(selector, step),
+    })?;
     writeln!(io::stdout(), "{}", serde_json::to_string(&reply)?)?;
     Ok(End::Done)
 }
@@ -98,6 +107,7 @@ impl Received {
             left: self.offer.left.filter(|_| sealed.is_some()),
             since: self.offer.since,
             was_up: self.offer.was_up,
+            sent: None,
         }
     }
 
@@ -105,7 +115,7 @@ impl Received {
     fn limit(&self, step: Step) -> Duration {
         let policy = &self.tenant.policy;
         match step {
-            Step::Check | Step::Stage | Step::Seal | Step::Abandon => FILES,
+            Step::Check | Step::Stage | Step::Snapshot | Step::Seal | Step::Abandon => FILES,
             Step::Take => {
                 let phases = [&policy.phases.init, &policy.phases.before].into_iter();
                 let phases = phases.flatten().map(|phase| phase.within);
@@ -119,29 +129,68 @@ impl Received {
 
     fn step(&self, selector: &Selector, step: Step) -> anyhow::Result<Reply> {
         let (offer, datastore) = (&self.offer, &self.tenant.datastore);
-        let (mut is_new, mut state) = (false, String::new());
+        let mut reply = self.reply();
         match step {
-            Step::Check => self.check()?,
+            Step::Check => {
+                self.check()?;
+                if !self.is_shared() {
+                    reply.no_snapshots = transport::cannot_receive(&datastore.source)?;
+                }
+            }
             Step::Stage => {
                 self.check()?;
-                is_new = relocation::stage(datastore, &self.mark(None))?;
+                reply.is_new = relocation::stage(datastore, &self.mark(None))?;
+                let snapshots = Snapshots::received(&datastore.source);
+                match offer.transport {
+                    Transport::Rsync => snapshots.sweep()?,
+                    Transport::Btrfs => reply.received = snapshots.complete()?,
+                }
             }
-            Step::Seal => relocation::seal(datastore, &self.mark(Some(offer.generation)))?,
+            Step::Snapshot => bail!("a snapshot is received by itself"),
+            Step::Seal => {
+                let sealed = self.mark(Some(offer.generation));
+                match offer.snapshot {
+                    None => relocation::seal(datastore, &sealed)?,
+                    Some(Snapshot { number, .. }) => {
+                        seal_snapshot(datastore, &sealed, number)?;
+                    }
+                }
+            }
             Step::Take => {
                 if !self.is_shared() {
                     relocation::take(datastore, &offer.from, &self.label, offer.generation)?;
                 }
-                state = self.start(selector)?;
+                reply.state = self.start(selector)?;
+                if !self.is_shared() {
+                    Snapshots::received(&datastore.source).sweep()?;
+                }
             }
             Step::Abandon => relocation::abandon(datastore, &offer.from, &self.label)?,
         }
-        Ok(Reply {
+        Ok(reply)
+    }
+
+    fn reply(&self) -> Reply {
+        let source = &self.tenant.datastore.source;
+        Reply {
             here: self.here.clone(),
-            staging: relocation::staging(&datastore.source),
-            place: datastore.source.clone(),
-            is_new,
-            state,
-        })
+            staging: relocation::staging(source),
+            place: source.clone(),
+            is_new: false,
+            state: String::new(),
+            no_snapshots: None,
+            received: Vec::new(),
+        }
+    }
+
+    /// Receives a snapshot.
+    fn receive(&self, stdin: impl Read, touched: &Mutex<Instant>) -> anyhow::Result<Reply> {
+        let Snapshot { number, parent } = self.offer.snapshot.context("no snapshot is named")?;
+        let (datastore, name) = (&self.tenant.datastore, self.tenant.name.as_str());
+        let incoming = Incoming::begin(datastore, &self.label, number, parent)?;
+        stream::receive(stdin, incoming.folder(), touched)?;
+        incoming.end(name)?;
+        Ok(self.reply())
     }
 
     /// Whether the tenant can come.

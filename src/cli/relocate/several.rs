@@ -40,6 +40,7 @@ pub(in super::super) fn relocate(selector: &Selector, what: &Move) -> anyhow::Re
         rsh: &what.remote.rsh,
         dry_run: what.dry_run,
         undo: what.undo,
+        transport: what.transport,
         later,
         is_alone: meant.len() == 1 || what.parallel == 1,
         signals: signals.clone(),

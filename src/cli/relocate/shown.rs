@@ -89,7 +89,7 @@ fn copied(line: &[u8]) -> Option<u64> {
     bytes.replace(',', "").parse().ok()
 }
 
-fn far(what: &str, bytes: u64, seconds: f64) -> String {
+pub(super) fn far(what: &str, bytes: u64, seconds: f64) -> String {
     #[expect(clippy::cast_precision_loss, reason = "it is shown with one decimal")]
     let size = bytes as f64 / 1e6;
     let rate = size / seconds.max(0.001);

@@ -3,33 +3,31 @@
 use std::io::Write;
 use std::os::fd::AsFd;
 use std::path::PathBuf;
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, bail};
 use jiff::Timestamp;
 
-use super::super::args::Step;
+use super::super::args::{Asked, Step};
 use super::super::plain::plain;
 use super::super::{End, run_tenant};
-use super::copy::{self, Survey};
+use super::carrier::Carrier;
+use super::copy;
 use super::earlier::{elsewhere, since};
 use super::peer::{self, Peer};
 use super::signals::Signals;
+use super::transport::{self, Chosen, Transport};
 use super::{Offer, Reply, known, rounds, states};
 use tenantd_api::client::app::Selector;
 use tenantd_core::manifest::edit::keys;
 use tenantd_core::manifest::engine::Engine;
 use tenantd_core::manifest::storage::Storage;
 use tenantd_core::name::{AppName, TenantName};
-use tenantd_core::plan::data;
 use tenantd_core::plan::model::TenantPlan;
 use tenantd_host::claim::Claim;
 use tenantd_host::owner::{self, Host, Record};
-use tenantd_host::relocation::{self, Mark};
+use tenantd_host::relocation::{self, Mark, Snapshots};
 use tenantd_host::{crash, datastore};
-
-/// The name of the round that follows the stop.
-const LAST: &str = "last round";
 
 /// What is to be done with one tenant.
 pub(super) struct Order<'a> {
@@ -38,6 +36,8 @@ pub(super) struct Order<'a> {
     pub(super) rsh: &'a str,
     pub(super) dry_run: bool,
     pub(super) undo: bool,
+    /// How the data is to be copied.
+    pub(super) transport: Asked,
     /// The size of what is moved to the same folder after it.
     pub(super) later: u64,
     /// Whether no other tenant is moved meanwhile.
@@ -80,18 +80,10 @@ pub(super) fn relocate(selector: &Selector, what: &Order<'_>) -> anyhow::Result<
             is_alone: what.is_alone,
         },
         offer: Offer {
-            program: env!("CARGO_PKG_VERSION").to_owned(),
-            from: here.clone(),
-            to: None,
-            storage: tenant.policy.storage.word().to_owned(),
-            plan: data::tenant(&tenant),
             entry: keys(&text, what.tenant)?,
-            bytes: 0,
             later: what.later,
             generation: record.as_ref().map_or(1, |record| record.generation + 1),
-            left: None,
-            was_up: true,
-            since: 0,
+            ..Offer::begin(here.clone(), &tenant)
         },
         signals: what.signals.clone(),
     };
@@ -105,7 +97,7 @@ pub(super) fn relocate(selector: &Selector, what: &Order<'_>) -> anyhow::Result<
         }
         Some(record) => source.finish(record, noted.as_ref()),
         None if what.undo => source.undo(noted.as_ref()),
-        None => source.begin(what.dry_run, noted.as_ref()),
+        None => source.begin(what, noted.as_ref()),
     }
 }
 
@@ -157,26 +149,38 @@ impl Source<'_> {
     }
 
     /// A move up to the hand-over, and what follows.
-    fn begin(&mut self, dry_run: bool, noted: Option<&Mark>) -> anyhow::Result<End> {
+    fn begin(&mut self, what: &Order<'_>, noted: Option<&Mark>) -> anyhow::Result<End> {
         let (name, source) = (&self.tenant.name, &self.tenant.datastore.source);
         let status = states::status(self.app, name)?;
         let earlier = noted.filter(|noted| noted.label == self.label());
         // One that was interrupted may have stopped it.
         self.offer.was_up = states::is_wanted(&status) || earlier.is_some_and(|it| it.was_up);
+        let mut inner = None;
         if !self.is_shared() {
-            self.offer.bytes = copy::survey(source, u64::MAX)?.bytes;
+            let found = copy::survey(source, u64::MAX)?;
+            (self.offer.bytes, inner) = (found.bytes, found.inner);
             self.peer.bytes = self.offer.bytes;
         }
         let now = SystemTime::now().duration_since(UNIX_EPOCH)?;
         // The clock of a file's times is a tick behind.
         self.offer.since = now.as_secs().saturating_sub(2);
         let reply = self.peer.ask(Step::Check, &self.offer)?;
-        if dry_run {
-            return self.told(&reply);
+        let asked = match self.is_shared() {
+            // Nothing is copied.
+            true => Asked::Rsync,
+            false => what.transport,
+        };
+        let store = (source.as_path(), inner.as_deref());
+        let chosen = transport::choose(asked, store, (what.host, &reply))?;
+        if what.dry_run {
+            return self.told(&reply, &chosen);
         }
+        self.offer.transport = chosen.transport;
+        let mut carrier = Carrier::Rsync;
         if !self.is_shared() {
             let reply = self.peer.ask(Step::Stage, &self.offer)?;
             self.offer.since = since(self.offer.since, &reply, earlier);
+            carrier = Carrier::begin(chosen.transport, source, earlier, &reply)?;
         }
         let to = reply.here.clone();
         if let Some(other) = elsewhere(&to, earlier).filter(|_| !self.is_shared()) {
@@ -184,21 +188,23 @@ impl Source<'_> {
                 "the copy of a move to {other} that was not finished stays there: `tenantd move {name} {other} --undo` removes it"
             ))?;
         }
-        relocation::mark(source, &self.note(&to))?;
+        relocation::mark(source, &self.note(&to, carrier.sent()))?;
         let point = name.as_str();
         crash::point("move: noted", point);
         if !self.is_shared() && status.pid.is_some() {
-            rounds::all(&self.peer, source, &reply.staging)?;
+            let (peer, offer) = (&self.peer, &mut self.offer);
+            let folders = (source.as_path(), reply.staging.as_path());
+            rounds::all(peer, |round| carrier.round(peer, offer, folders, round))?;
         }
         self.signals.check()?;
         crash::point("move: copied while up", point);
-        let generation = self.hand_over(&reply);
+        let generation = self.hand_over(&reply, &mut carrier);
         let generation = generation.map_err(|error| self.again(error))?;
         self.offer.generation = generation;
         self.after(&to)
     }
 
-    fn note(&self, to: &Host) -> Mark {
+    fn note(&self, to: &Host, sent: Option<u64>) -> Mark {
         Mark {
             other: to.clone(),
             label: self.label(),
@@ -206,11 +212,12 @@ impl Source<'_> {
             left: None,
             since: self.offer.since,
             was_up: self.offer.was_up,
+            sent,
         }
     }
 
     /// Stops the tenant, copies what is left, and hands the datastore over. Returns its generation.
-    fn hand_over(&mut self, reply: &Reply) -> anyhow::Result<u64> {
+    fn hand_over(&mut self, reply: &Reply, carrier: &mut Carrier) -> anyhow::Result<u64> {
         let (name, datastore) = (&self.tenant.name, &self.tenant.datastore);
         states::stop(self.app, name, false)?;
         self.say("stopped")?;
@@ -219,7 +226,7 @@ impl Source<'_> {
         let store = datastore::open(source).with_context(|| source.display().to_string())?;
         // Until the hand-over nothing else starts it here.
         let claim = Claim::hold(store.as_fd(), source, &label).map_err(said)?;
-        let done = self.last(reply).and_then(|generation| {
+        let done = self.last(reply, carrier).and_then(|generation| {
             self.signals.check()?;
             relocation::hand_over(datastore, (&reply.here, &label, generation))?;
             Ok(generation)
@@ -232,25 +239,18 @@ impl Source<'_> {
     }
 
     /// The last round, with the tenant stopped. Returns the generation to hand over.
-    fn last(&mut self, reply: &Reply) -> anyhow::Result<u64> {
+    fn last(&mut self, reply: &Reply, carrier: &mut Carrier) -> anyhow::Result<u64> {
         let (name, source) = (&self.tenant.name, &self.tenant.datastore.source);
         let store = datastore::open(source).with_context(|| source.display().to_string())?;
         let record = owner::read(store.as_fd(), source).map_err(said)?;
         self.offer.generation = record.as_ref().map_or(1, |record| record.generation + 1);
         self.offer.left = record.filter(|it| !it.live).and_then(|it| it.left);
         if !self.is_shared() {
-            let begun = Instant::now();
             let folders = (source.as_path(), reply.staging.as_path());
-            self.signals.check()?;
-            let mut sent = copy::round(&self.peer, folders, LAST, false)?;
-            let Survey { changed, .. } = copy::survey(source, self.offer.since)?;
-            self.signals.check()?;
-            let more = copy::compare(&self.peer, folders, LAST, &changed)?;
-            sent.files += more.files;
-            sent.bytes += more.bytes;
-            rounds::say(&self.peer, LAST, sent, begun.elapsed())?;
+            carrier.last(&self.peer, &mut self.offer, folders, &self.signals)?;
             crash::point("move: copied", name.as_str());
             self.offer.to = Some(reply.here.clone());
+            self.offer.snapshot = carrier.last_snapshot();
             self.peer.ask(Step::Seal, &self.offer)?;
         }
         crash::point("move: sealed", name.as_str());
@@ -299,7 +299,12 @@ impl Source<'_> {
         crash::point("move: taken", name.as_str());
         let kept = match self.is_shared() {
             true => None,
-            false => relocation::retire(&self.tenant.datastore, &self.label(), &self.kept())?,
+            false => {
+                let source = &self.tenant.datastore;
+                let kept = relocation::retire(source, &self.label(), &self.kept())?;
+                Snapshots::sent(&source.source).sweep()?;
+                kept
+            }
         };
         relocation::unmark(&self.tenant.datastore.source)?;
         // The next supervisor does not try to start it.
@@ -337,6 +342,7 @@ impl Source<'_> {
                 return Ok(End::Done);
             }
         }
+        Snapshots::sent(source).sweep()?;
         relocation::unmark(source)?;
         let state = match noted.is_some_and(|noted| noted.was_up) {
             true => states::start(self.app, &self.tenant.name, false)?,
@@ -347,16 +353,23 @@ impl Source<'_> {
     }
 
     /// What a move would do.
-    fn told(&self, reply: &Reply) -> anyhow::Result<End> {
+    fn told(&self, reply: &Reply, chosen: &Chosen) -> anyhow::Result<End> {
         let (host, source) = (self.peer.host, self.tenant.datastore.source.display());
         let how = match self.is_shared() {
             true => format!("its datastore {source} is shared, so nothing is copied"),
-            false => format!(
-                "rsync over `{}` copies {} MB from {source} to {}",
-                self.peer.rsh,
-                self.offer.bytes / 1_000_000,
-                plain(&reply.place.to_string_lossy(), usize::MAX)
-            ),
+            false => {
+                let what = match chosen.transport {
+                    Transport::Rsync => "rsync",
+                    Transport::Btrfs => "btrfs send",
+                };
+                format!(
+                    "{what} over `{}` copies {} MB from {source} to {} ({})",
+                    self.peer.rsh,
+                    self.offer.bytes / 1_000_000,
+                    plain(&reply.place.to_string_lossy(), usize::MAX),
+                    chosen.why
+                )
+            }
         };
         let up = match self.offer.was_up {
             true => "is stopped here, and started there",

@@ -14,7 +14,7 @@ use crate::support::daemon::Daemon;
 use crate::support::place::{self, folder, script};
 
 #[track_caller]
-fn shell(text: &str) {
+pub(super) fn shell(text: &str) {
     let output = Command::new("sh").args(["-ec", text]).output().unwrap();
     assert!(output.status.success(), "{text}: {output:?}");
 }
@@ -94,7 +94,7 @@ fn files_that_are_one_no_longer_keep_what_each_has() {
 }
 
 /// Makes a btrfs with quotas for the datastores of a host.
-fn disk(name: &str, within: &str) {
+pub(super) fn disk(name: &str, within: &str) {
     let image = format!("/srv/disk-{name}");
     shell(&format!(
         "truncate -s 256M {image}; mkfs.btrfs -q -m single {image}; device=$(losetup --find --show {image})
@@ -110,7 +110,7 @@ fn a_tenant_with_a_quota_moves_only_to_where_it_has_one_and_has_it_there() {
     folder("/srv/data");
     folder("/srv/acks");
     disk("first", "");
-    let entry = "acme = { ip = \"10.77.0.11\", limits = { disk.max = \"64 MiB\" } }\n";
+    let entry = "acme = { ip = \"10.77.0.11\", limits = { disk.max = \"24 MiB\" } }\n";
     let first = Daemon::start(&manifest(entry));
     let second = Second::boot(&first.app, &manifest(""));
     let both = Both { first, second };
@@ -121,13 +121,20 @@ fn a_tenant_with_a_quota_moves_only_to_where_it_has_one_and_has_it_there() {
         "{said:?}"
     );
     assert_eq!(both.first.tenant("acme").state, StateWord::Up);
-    let pid = both.second.first.id();
-    disk("second", &format!("nsenter -t {pid} -m"));
-    both.moved("acme");
+    disk("second", &both.within());
+    let data = format!("/var/lib/tenantd/{}/acme", both.first.app);
+    shell(&format!("head -c 16M /dev/urandom >{data}/large"));
+    let said = both.moved("acme");
+    assert!(said.contains("round 1: a snapshot, "), "{said}");
     assert_eq!(both.second.state("acme"), Some(StateWord::Up));
     assert_eq!(fs::metadata(both.there("acme")).unwrap().ino(), 256);
     let status = both.second.tell("status acme").expect(0);
-    assert!(status.contains("disk.max 64 MiB"), "{status}");
+    assert!(status.contains("disk.max 24 MiB"), "{status}");
+    // What was received counts.
+    let more = both.there("acme").join("more");
+    let full = fs::write(&more, vec![1; 12 << 20]).and_then(|()| fs::File::open(&more)?.sync_all());
+    let full = full.unwrap_err();
+    assert_eq!(full.raw_os_error(), Some(libc::EDQUOT), "{full}");
     both.second.tell("stop acme").expect(0);
     both.end();
 }

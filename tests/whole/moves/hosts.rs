@@ -37,7 +37,7 @@ pub(super) fn manifest(tenants: &str) -> String {
     )
 }
 
-fn tenants(names: &[String]) -> String {
+pub(super) fn tenants(names: &[String]) -> String {
     let each = names.iter().zip(11..);
     each.map(|(name, last)| format!("{name} = {{ ip = \"10.77.0.{last}\" }}\n"))
         .collect()
@@ -165,9 +165,19 @@ impl Both {
         Self { first, second }
     }
 
+    /// What runs a command in the mounts of the second host.
+    pub(super) fn within(&self) -> String {
+        format!("nsenter -t {} -m", self.second.first.id())
+    }
+
     pub(super) fn move_with(&self, words: &[&str], armed: &str) -> CommandOutput {
+        self.move_by(&self.second.rsh, words, armed)
+    }
+
+    /// The same, with another command that reaches the second host.
+    pub(super) fn move_by(&self, rsh: &str, words: &[&str], armed: &str) -> CommandOutput {
         run(in_time(PROGRAM)
-            .args(["--app", &self.first.app, "move", "--rsh", &self.second.rsh])
+            .args(["--app", &self.first.app, "move", "--rsh", rsh])
             .args(words)
             .env(CRASH_AT, armed))
     }

@@ -85,6 +85,10 @@ pub(crate) async fn ready_datastore(
         {
             let tenant = &plan.name;
             tracing::warn!(%tenant, "{tenant}: took the copy of a move that host {from} has not finished");
+            if let Err(error) = relocation::Snapshots::received(&plan.datastore.source).sweep() {
+                let error = anyhow::Error::new(error);
+                tracing::warn!(%tenant, "{tenant}: what the move has received stays: {error:#}");
+            }
         }
         let datastore = datastore::claim(&app, &plan.name, &plan.datastore)?;
         crash::point("provision: datastore made", plan.name.as_str());

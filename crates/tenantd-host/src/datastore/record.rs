@@ -24,6 +24,7 @@ use super::init::Mark;
 use super::layout::open_folder;
 use crate::boot;
 use crate::launch::raw;
+use crate::quota::snapshot;
 use tenantd_core::name::{AppName, TenantName};
 use tenantd_core::plan::model::DatastorePlan;
 use tenantd_core::stage::{Failure, Stage};
@@ -35,8 +36,9 @@ pub(super) const ROOT: &str = "/var/lib/tenantd/.datastores";
 const TMPFS: i64 = 0x0102_1994;
 
 /// Filesystems whose `f_fsid` comes from their UUID. Others derive it from the number of a device,
-/// which may be another one after a reboot.
-const STABLE: [i64; 3] = [0xef53, 0x9123_683e, TMPFS];
+/// which may be another one after a reboot. That of btrfs also has the number of the subvolume, and a datastore that is
+/// moved away, restored or limited is another subvolume afterwards.
+const STABLE: [i64; 2] = [0xef53, TMPFS];
 
 /// What is remembered of a datastore.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -273,7 +275,10 @@ fn filesystem(datastore: BorrowedFd<'_>) -> Result<(Option<String>, bool), Errno
     let folder = open_folder(datastore, ".")?;
     let kind = fstatfs(&folder)?.f_type;
     let number = fstatvfs(&folder)?.f_fsid;
-    let uuid = raw::filesystem_uuid(folder.as_fd())?;
+    let uuid = match snapshot::is_on_btrfs(folder.as_fd())? {
+        true => Some(snapshot::filesystem_uuid(folder.as_fd())?),
+        false => raw::filesystem_uuid(folder.as_fd())?,
+    };
     let text = uuid.map(|uuid| {
         let digits: Vec<String> = uuid.iter().map(|byte| format!("{byte:02x}")).collect();
         let parts = [(0, 4), (4, 6), (6, 8), (8, 10), (10, 16)];

@@ -177,20 +177,29 @@ pub(super) fn limit_project(
 
 /// `BTRFS_IOC_SUBVOL_CREATE`: makes a subvolume with this name in a folder.
 pub(super) fn make_subvolume(folder: BorrowedFd<'_>, name: &CStr) -> Result<(), Errno> {
-    #[repr(C)]
-    struct Arguments {
-        file: i64,
-        name: [u8; PAGE - 8],
-    }
-    let mut arguments = Arguments {
-        file: 0,
-        name: [0; PAGE - 8],
-    };
-    let bytes = name.to_bytes_with_nul();
-    let place = arguments.name.get_mut(..bytes.len());
-    place.ok_or(Errno::NAMETOOLONG)?.copy_from_slice(bytes);
-    // SAFETY: the number holds the 4096 bytes of `Arguments`, which are integers.
+    let mut arguments = Named::of(name)?;
+    // SAFETY: the number holds the 4096 bytes of `Named`, which are integers.
     unsafe { request(folder, 0x5000_940e, &mut arguments) }
+}
+
+/// `struct btrfs_ioctl_vol_args` in linux/btrfs.h: an entry of a folder.
+#[repr(C)]
+struct Named {
+    file: i64,
+    name: [u8; PAGE - 8],
+}
+
+impl Named {
+    fn of(name: &CStr) -> Result<Self, Errno> {
+        let mut named = Self {
+            file: 0,
+            name: [0; PAGE - 8],
+        };
+        let bytes = name.to_bytes_with_nul();
+        let place = named.name.get_mut(..bytes.len());
+        place.ok_or(Errno::NAMETOOLONG)?.copy_from_slice(bytes);
+        Ok(named)
+    }
 }
 
 /// `BTRFS_IOC_INO_LOOKUP`: the number of the subvolume in which a folder is.
@@ -236,4 +245,109 @@ pub(super) fn limit_subvolume(folder: BorrowedFd<'_>, bytes: Option<u64>) -> Res
     let mut arguments = [0, 1, bytes.unwrap_or(u64::MAX), 0, 0, 0];
     // SAFETY: the number holds the 48 bytes of these integers, of which the kernel reads all.
     unsafe { request::<[u64; 6]>(folder, 0x8030_942b, &mut arguments) }
+}
+
+/// `BTRFS_IOC_SNAP_CREATE_V2`: makes a snapshot of a subvolume with this name in a folder.
+pub(super) fn make_snapshot(
+    of: BorrowedFd<'_>,
+    folder: BorrowedFd<'_>,
+    name: &CStr,
+    is_read_only: bool,
+) -> Result<(), Errno> {
+    #[repr(C)]
+    struct Arguments {
+        file: i64,
+        transaction: u64,
+        flags: u64,
+        unused: [u64; 4],
+        name: [u8; PAGE - 56],
+    }
+    let mut arguments = Arguments {
+        file: of.as_raw_fd().into(),
+        transaction: 0,
+        // BTRFS_SUBVOL_RDONLY.
+        flags: u64::from(is_read_only) << 1,
+        unused: [0; 4],
+        name: [0; PAGE - 56],
+    };
+    let bytes = name.to_bytes_with_nul();
+    let place = arguments.name.get_mut(..bytes.len());
+    place.ok_or(Errno::NAMETOOLONG)?.copy_from_slice(bytes);
+    // SAFETY: the number holds the 4096 bytes of `Arguments`, which are integers. The descriptor in it is open as long as
+    // it is borrowed.
+    unsafe { request(folder, 0x5000_9417, &mut arguments) }
+}
+
+/// `BTRFS_IOC_SNAP_DESTROY`: removes a subvolume with all that is in it, also one that is read-only.
+pub(super) fn remove_subvolume(folder: BorrowedFd<'_>, name: &CStr) -> Result<(), Errno> {
+    let mut arguments = Named::of(name)?;
+    // SAFETY: the number holds the 4096 bytes of `Named`, which are integers.
+    unsafe { request(folder, 0x5000_940f, &mut arguments) }
+}
+
+/// What btrfs knows of a subvolume.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Subvolume {
+    /// Its UUID.
+    pub(super) uuid: [u8; 16],
+    /// The UUID of that which it was received from; zeros if it was not, or not completely.
+    pub(super) received: [u8; 16],
+    pub(super) is_read_only: bool,
+}
+
+/// `BTRFS_IOC_GET_SUBVOL_INFO`.
+pub(super) fn of_subvolume(folder: BorrowedFd<'_>) -> Result<Subvolume, Errno> {
+    #[repr(C)]
+    struct Found {
+        tree: u64,
+        name: [u8; 256],
+        places: [u64; 3],
+        flags: u64,
+        uuid: [u8; 16],
+        parent: [u8; 16],
+        received: [u8; 16],
+        rest: [u64; 20],
+    }
+    let mut found = Found {
+        tree: 0,
+        name: [0; 256],
+        places: [0; 3],
+        flags: 0,
+        uuid: [0; 16],
+        parent: [0; 16],
+        received: [0; 16],
+        rest: [0; 20],
+    };
+    // SAFETY: the number holds the 504 bytes of `Found`, which are integers.
+    unsafe { request(folder, 0x81f8_943c, &mut found) }?;
+    Ok(Subvolume {
+        uuid: found.uuid,
+        received: found.received,
+        // BTRFS_ROOT_SUBVOL_RDONLY.
+        is_read_only: found.flags & 1 != 0,
+    })
+}
+
+/// `BTRFS_IOC_GET_SUBVOL_ROOTREF`: whether there are subvolumes in that of a folder.
+pub(super) fn has_subvolumes(folder: BorrowedFd<'_>) -> Result<bool, Errno> {
+    #[repr(C)]
+    struct Found {
+        least: u64,
+        places: [u64; 510],
+        count: u8,
+        padding: [u8; 7],
+    }
+    let mut found = Found {
+        least: 0,
+        places: [0; 510],
+        count: 0,
+        padding: [0; 7],
+    };
+    // SAFETY: the number holds the 4096 bytes of `Found`, which are integers.
+    match unsafe { request(folder, 0xd000_943d, &mut found) } {
+        Ok(()) => Ok(found.count > 0),
+        // More than it has room for.
+        Err(Errno::OVERFLOW) => Ok(true),
+        Err(errno) => Err(errno),
+    }
 }

@@ -36,13 +36,13 @@ pub(crate) fn make_folder(parent: BorrowedFd<'_>, name: &OsStr) -> Result<(), Er
 }
 
 /// The same folder, open for reading: a descriptor may be an `O_PATH` one, which takes no requests.
-fn reopened(folder: BorrowedFd<'_>) -> Result<OwnedFd, Errno> {
+pub(super) fn reopened(folder: BorrowedFd<'_>) -> Result<OwnedFd, Errno> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
     openat2(folder, c".", flags, Mode::empty(), ResolveFlags::BENEATH)
 }
 
 /// Where the kernel shows the quota groups of a filesystem: only while quotas are on.
-fn groups(folder: BorrowedFd<'_>) -> Result<PathBuf, Errno> {
+pub(super) fn groups(folder: BorrowedFd<'_>) -> Result<PathBuf, Errno> {
     let uuid = raw::btrfs_uuid(reopened(folder)?.as_fd())?;
     let digits: String = uuid.iter().map(|byte| format!("{byte:02x}")).collect();
     let parts: Vec<&str> = [0..8, 8..12, 12..16, 16..20, 20..32]

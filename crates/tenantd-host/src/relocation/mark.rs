@@ -34,6 +34,9 @@ pub struct Mark {
     pub since: u64,
     /// Whether the tenant was wanted up then.
     pub was_up: bool,
+    /// At the source, the number of the last snapshot that the target has completely.
+    #[serde(default)]
+    pub sent: Option<u64>,
 }
 
 /// Why a step of a move was not done.
