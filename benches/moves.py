@@ -1,8 +1,9 @@
-"""What benches/moves measures, in namespaces of its own. Usage: moves.py LAB PROGRAM ROUNDS MB FILES"""
-import glob, os, shutil, statistics, subprocess, sys, time
+"""What benches/moves measures, in namespaces of its own. Usage: moves.py LAB PROGRAM ROUNDS MB FILES plain|btrfs"""
+import glob, os, random, shutil, statistics, subprocess, sys, threading, time
 
 LAB, PROGRAM = sys.argv[1:3]
-ROUNDS, MB, FILES = map(int, sys.argv[3:])
+ROUNDS, MB, FILES = map(int, sys.argv[3:6])
+BTRFS = sys.argv[6] == "btrfs"
 HOSTS, SETS = ["h1", "h2"], ["one-file", "small-files"]
 MANIFEST = """[app]
 name = "bench"
@@ -44,9 +45,41 @@ def until(what, is_so):
         time.sleep(0.02)
 
 
+def disk(image, at):
+    """A btrfs in a file. The device goes with the mount."""
+    with open(image, "wb") as out:
+        out.truncate((3 * MB + FILES // 50) * 1_000_000 + (1 << 30))
+    run("mkfs.btrfs", "-q", "-m", "single", image)
+    device = run("losetup", "--find", "--show", image).strip()
+    try:
+        run("mount", "-n", "-t", "btrfs", device, at)
+    finally:
+        run("losetup", "-d", device)
+
+
+class Writer(threading.Thread):
+    """Writes to a page or a file of 100 in each second, until it is told to stop."""
+    def __init__(self, folder, name):
+        super().__init__(daemon=True)
+        self.folder, self.name, self.stopped = folder, name, threading.Event()
+
+    def run(self):
+        parts, size = (MB * 1_000_000 // 8192, 8192) if self.name == SETS[0] else (FILES, 1000)
+        while not self.stopped.wait(0.1):
+            for _ in range(max(1, parts // 1000)):
+                part = random.randrange(parts)
+                path, at = (f"{self.folder}/file", part * size) if self.name == SETS[0] else (f"{self.folder}/{part // 1000}/{part}", 0)
+                with open(path, "r+b") as out:
+                    out.seek(at)
+                    out.write(os.urandom(size))
+
+
 class Host:
     def __init__(self, number, name):
         self.own, self.data = f"{LAB}/{name}", f"{LAB}/{name}/lib/bench"
+        os.makedirs(f"{self.own}/lib")
+        if BTRFS:
+            disk(f"{self.own}/disk", f"{self.own}/lib")
         os.makedirs(self.data)
         for file, text in [("machine-id", f"{number:032x}\n"), ("bench.toml", MANIFEST)]:
             with open(f"{self.own}/{file}", "w") as out:
@@ -109,17 +142,21 @@ class Bench:
         shutil.rmtree(f"{self.two.data}/{name}")
         return out, into
 
-    def move(self, name):
+    def move(self, name, how="rsync", is_written=False):
         """The whole time, and that from the stop to the start on the other host."""
         self.one.tenantd("start", name)
         os.sync()
+        writer = Writer(f"{self.one.data}/{name}", name)
+        if is_written:
+            writer.start()
         begun = time.monotonic()
-        words = [*self.one.enter, PROGRAM, "move", "--rsh", self.rsh, name, "h2"]
+        words = [*self.one.enter, PROGRAM, "move", "--transport", how, "--rsh", self.rsh, name, "h2"]
         child = subprocess.Popen(words, stdout=subprocess.PIPE, text=True)
         stopped = None
         for line in child.stdout:
             if line == f"{name}: stopped\n":
                 stopped = time.monotonic()
+                writer.stopped.set()
         if child.wait():
             raise SystemExit(f"{name}: not moved")
         ended = time.monotonic()
@@ -130,6 +167,8 @@ class Bench:
         """Both hosts are as before."""
         self.two.tenantd("stop", name)
         shutil.rmtree(f"{self.two.data}/{name}")
+        # What is removed must not be at work during the next move.
+        run("sync", "-f", self.two.data)
         os.rmdir(f"{self.one.data}/{name}")
         kept, = glob.glob(f"{self.one.data}/{name}.moved-*")
         os.removexattr(kept, "trusted.tenantd.owner")
@@ -137,22 +176,33 @@ class Bench:
         self.one.tenantd("stop", name)
 
 
+    def rows(self, name):
+        if not BTRFS:
+            out, into = self.bundle(name)
+            whole, away = self.move(name)
+            return {"rsync": self.rsync(name), "export": out, "import": into, "export and import": out + into, "move": whole, "move: away": away}
+        found = {"rsync": self.rsync(name)}
+        for how in ["rsync", "btrfs"]:
+            found[f"move: {how}"], found[f"move: {how}: away"] = self.move(name, how, True)
+        return found
+
+
 bench = Bench()
 for name in SETS:
+    if BTRFS:
+        run("btrfs", "subvolume", "create", f"{bench.one.data}/{name}")
     bench.one.tenantd("start", name)
     bench.one.tenantd("stop", name)
     fill(f"{bench.one.data}/{name}", name)
     found = {}
     for _ in range(ROUNDS):
-        out, into = bench.bundle(name)
-        whole, away = bench.move(name)
-        row = {"rsync": bench.rsync(name), "export": out, "import": into, "export and import": out + into, "move": whole, "move: away": away}
-        for what, took in row.items():
+        for what, took in bench.rows(name).items():
             found.setdefault(what, []).append(took)
     base = statistics.median(found["rsync"])
     for what, times in found.items():
         median = statistics.median(times)
-        print(f"{name:12} {what:18} {median:8.2f} s {median / base:6.2f} x rsync   ({min(times):.2f} to {max(times):.2f})", flush=True)
+        on = "btrfs " if BTRFS else ""
+        print(f"{on + name:18} {what:18} {median:8.2f} s {median / base:6.2f} x rsync   ({min(times):.2f} to {max(times):.2f})", flush=True)
 for host in [bench.two, bench.one]:
     host.child.terminate()
     host.child.wait()
