@@ -13,6 +13,7 @@ use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
 use super::failure;
 use super::folders::{folders, is_gone, is_populated, of_program, pids_in, remove_folder};
+use super::program::PROGRAM;
 use crate::process::{self, NAMED};
 use tenantd_core::name::TenantName;
 use tenantd_core::stage::{Failure, Stage};

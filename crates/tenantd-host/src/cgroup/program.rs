@@ -11,7 +11,7 @@ use super::{Leaf, failure};
 use tenantd_core::stage::Failure;
 
 /// Its name.
-const PROGRAM: &str = "program";
+pub(super) const PROGRAM: &str = "program";
 
 impl Leaf {
     /// Opens the part of the program, for `CLONE_INTO_CGROUP` of clone(2). Makes it if it is missing.
