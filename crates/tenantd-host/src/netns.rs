@@ -232,7 +232,8 @@ fn visit_new<T>(
     let home = File::open(OWN).map_err(|error| failure(OWN, &error))?;
     // The kernel may still be ending a thread that was joined, and the thread would keep the
     // namespace alive for that long. So it leaves the namespace first.
-    make_from(&home, sysctls, own, inside).0
+    let (made, back) = make_from(&home, sysctls, own, inside);
+    back.and(made)
 }
 
 /// The same on this thread, which is in the namespace `home`. Also returns whether it is there again.
@@ -241,15 +242,16 @@ fn make_from<T>(
     sysctls: &mut Sysctls,
     own: &BTreeMap<Sysctl, String>,
     inside: impl FnOnce() -> Result<T, Failure>,
-) -> (Result<(Netns, T), Failure>, bool) {
+) -> (Result<(Netns, T), Failure>, Result<(), Failure>) {
     if let Err(errno) = unshare(CloneFlags::CLONE_NEWNET) {
-        return (Err(failure("", &errno.into())), true);
+        return (Err(failure("", &errno.into())), Ok(()));
     }
     let made = set_up(sysctls, own, inside);
-    match setns(home, CloneFlags::CLONE_NEWNET) {
-        Ok(()) => (made, true),
-        Err(errno) => (Err(failure("(way back)", &errno.into())), false),
-    }
+    (made, go_back(home))
+}
+
+fn go_back(home: &File) -> Result<(), Failure> {
+    setns(home, CloneFlags::CLONE_NEWNET).map_err(|errno| failure("(way back)", &errno.into()))
 }
 
 fn set_up<T>(

@@ -1,5 +1,5 @@
 //! The thread that makes the network namespaces of an application's tenants, one after the other. It is in the host's
-//! namespace, except while it makes one, and ends if it cannot return.
+//! namespace, except while it makes one. If it cannot return, it makes none before it can.
 //!
 //! It stays, since a thread costs as much as a fifth of a namespace, and a new one's folder in `/proc` once more.
 
@@ -12,7 +12,7 @@ use std::thread;
 
 use tokio::sync::oneshot;
 
-use super::{Netns, OWN, Sysctls, failure, make_from};
+use super::{Netns, OWN, Sysctls, failure, go_back, make_from};
 use crate::launch::memory::keep_stack_from_children;
 use tenantd_core::stage::Failure;
 use tenantd_core::sysctl::Sysctl;
@@ -20,14 +20,16 @@ use tenantd_core::sysctl::Sysctl;
 /// The name of the thread.
 const THREAD: &str = "netns";
 
-/// The host's namespace, and the access to the sysctls of new ones.
+/// What the thread has.
 struct Workshop {
+    /// The host's namespace.
     home: File,
+    /// Whether the thread is in another one.
+    is_away: bool,
     sysctls: Sysctls,
 }
 
-/// Returns whether the thread is in the host's namespace again.
-type Work = Box<dyn FnOnce(&mut Workshop) -> bool + Send>;
+type Work = Box<dyn FnOnce(&mut Workshop) + Send>;
 
 /// A handle to the thread, which ends with it.
 #[derive(Debug)]
@@ -44,7 +46,14 @@ impl Maker {
         let builder = thread::Builder::new().name(THREAD.to_owned());
         builder.spawn(move || {
             keep_stack_from_children();
-            serve(&work, Workshop { home, sysctls });
+            serve(
+                &work,
+                Workshop {
+                    home,
+                    is_away: false,
+                    sysctls,
+                },
+            );
         })?;
         Ok(Self(send))
     }
@@ -61,11 +70,9 @@ impl Maker {
     ) -> Result<(Netns, T), Failure> {
         let own = Arc::clone(own);
         let (reply, made) = oneshot::channel();
-        let work = move |Workshop { home, sysctls }: &mut Workshop| {
-            let (made, is_home) = make_from(home, sysctls, &own, inside);
+        let work = move |workshop: &mut Workshop| {
             // A caller that does not wait any longer needs none.
-            let _gone = reply.send(made);
-            is_home
+            let _gone = reply.send(workshop.make(&own, inside));
         };
         self.0.send(Box::new(work)).map_err(|_| ended())?;
         made.await.map_err(|_| ended())?
@@ -79,12 +86,27 @@ fn ended() -> Failure {
     )
 }
 
+impl Workshop {
+    fn make<T>(
+        &mut self,
+        own: &BTreeMap<Sysctl, String>,
+        inside: impl FnOnce() -> Result<T, Failure>,
+    ) -> Result<(Netns, T), Failure> {
+        if self.is_away {
+            go_back(&self.home)?;
+        }
+        let (made, back) = make_from(&self.home, &mut self.sysctls, own, inside);
+        // The kernel may just have had no memory. The new namespace is as it should be in any case.
+        let back = back.or_else(|_| go_back(&self.home));
+        self.is_away = back.is_err();
+        back.and(made)
+    }
+}
+
 /// The main function of the thread: works until no caller is left.
 fn serve(queue: &Receiver<Work>, mut workshop: Workshop) {
     while let Ok(work) = queue.recv() {
-        if !work(&mut workshop) {
-            return;
-        }
+        work(&mut workshop);
     }
 }
 
@@ -116,13 +138,41 @@ mod as_root {
             assert_eq!(refused.await.unwrap_err().errno, libc::ENOSPC);
             // While it makes none.
             let (reply, home) = oneshot::channel();
-            let look = Box::new(move |_: &mut Workshop| reply.send(here().unwrap()).is_ok());
-            maker.0.send(look).unwrap();
+            let look = move |it: &mut Workshop| {
+                let _told = reply.send((here().unwrap(), it.is_away));
+            };
+            maker.0.send(Box::new(look)).unwrap();
             let (second, _) = maker.make(&own, here).await.unwrap();
-            BTreeSet::from([first.inode(), second.inode(), home.await.unwrap()])
+            let (home, is_away) = home.await.unwrap();
+            assert!(!is_away);
+            BTreeSet::from([first.inode(), second.inode(), home])
         });
         assert_eq!(seen.len(), 3);
         assert!(seen.contains(&home));
         assert_eq!(here().unwrap(), home);
+    }
+
+    #[test]
+    fn a_thread_that_could_not_return_does_so_before_it_makes_the_next() {
+        let home = File::open(OWN).unwrap();
+        let at_home = here().unwrap();
+        let not_one = File::open("/").unwrap();
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                let mut workshop = Workshop {
+                    home: not_one,
+                    is_away: false,
+                    sysctls: Sysctls::default(),
+                };
+                let own = BTreeMap::new();
+                assert!(workshop.make(&own, here).is_err());
+                assert!(workshop.is_away);
+                assert_ne!(here().unwrap(), at_home);
+                workshop.home = home;
+                let (second, inside) = workshop.make(&own, here).unwrap();
+                assert_eq!(second.inode(), inside);
+                assert_eq!((here().unwrap(), workshop.is_away), (at_home, false));
+            });
+        });
     }
 }
