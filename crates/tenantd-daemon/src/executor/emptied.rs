@@ -12,11 +12,12 @@ use tokio::task::spawn_local;
 use tokio::time::{sleep, timeout};
 
 use tenantd_core::name::TenantName;
+use tenantd_core::plan::phase::Phase;
 use tenantd_core::supervisor::event::LaunchId;
 use tenantd_host::cgroup::Leaf;
 use tenantd_host::process::{self, Ended};
 
-use crate::executor::inventory::Process;
+use crate::executor::inventory::{Main, Process};
 use crate::executor::report::{ReportKind, Reporter};
 use crate::executor::{Executor, Pending};
 use crate::input::Input;
@@ -43,10 +44,25 @@ impl Executor {
         if self.other_is_alive(tenant) {
             return;
         }
-        match process {
-            None => self.emptied(tenant, launch),
-            Some(process) => await_silence(&self.host.reporter, tenant, launch, process),
+        match (process, self.program_ended(tenant)) {
+            (None, _) => self.emptied(tenant, launch),
+            (Some(_), Some(how)) => self.ended(tenant, launch, how),
+            (Some(process), None) => {
+                await_silence(&self.host.reporter, tenant, launch, process);
+            }
         }
+    }
+
+    /// How the first process of a program has ended, if that is its main process. The task that waits for it reports it
+    /// too, one turn of the loop later.
+    fn program_ended(&self, tenant: &TenantName) -> Option<Ended> {
+        let running = self.inventory.get(tenant)?.running.as_ref()?;
+        let is_program = running.phase == Phase::Main && matches!(running.main, Main::First);
+        // A child that has not executed it reports why.
+        let runs = is_program && running.executed;
+        let process = running.process.as_ref().filter(|_| runs)?;
+        // If that cannot be found out, the task says so.
+        process::how_it_ended(&process.fd, &process.known).ok()?
     }
 
     /// The cgroup may have been frozen, by a request or by another program.

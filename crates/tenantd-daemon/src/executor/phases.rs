@@ -96,6 +96,10 @@ impl Executor {
         let Some(running) = self.inventory.running(tenant, launch) else {
             return;
         };
+        if running.process.is_none() {
+            // Known already, since its cgroup is empty.
+            return;
+        }
         let phase = running.phase;
         crash::point("end: first process ended", tenant.as_str());
         if phase == Phase::Main {
