@@ -160,6 +160,7 @@ fn is_killed_and_finished(both: &Both, name: &str, point: &str, is_over: bool) {
         assert!(words(&there.out).contains(&takeover), "{there:?}");
         let there = both.second.tell(&format!("start {name} --takeover"));
         assert_eq!(there.code, 0, "{there:?} {}", both.second.said());
+        assert!(!both.there(&format!(".{name}.receiving")).exists());
     }
     if point == "move: copied while up" {
         let there = both.second.tell(&format!("start {name} --takeover"));

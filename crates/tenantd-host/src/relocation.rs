@@ -9,6 +9,9 @@
 //! * [`retire`] replaces the source's datastore, in one renameat2(2), by an empty folder with that record, the *stub*: a
 //!   missing datastore would be made again, empty, by a start.
 //!
+//! A copy that comes by snapshots of btrfs takes the place of the folder with the mark once it is complete, see
+//! [`incoming`].
+//!
 //! It decides nothing about tenants, and never removes a datastore with data.
 
 pub mod incoming;
