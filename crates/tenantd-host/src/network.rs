@@ -389,7 +389,7 @@ async fn start(network: NetworkPlan) -> Result<(Provisioner, Opened), Failure> {
         uplink: Cell::default(),
         segment: Segment::default(),
         namespaces,
-        sysctls: Sysctls::alone(),
+        sysctls: Sysctls::default(),
         firewall,
         held: RefCell::default(),
         leaving: Rc::default(),

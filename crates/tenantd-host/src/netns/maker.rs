@@ -22,10 +22,8 @@ const THREAD: &str = "netns";
 
 /// What the thread has.
 struct Workshop {
-    /// The host's namespace.
-    home: File,
-    /// Whether the thread is in another one.
-    is_away: bool,
+    /// The host's namespace, while the thread is in another one.
+    away_from: Option<File>,
     sysctls: Sysctls,
 }
 
@@ -39,21 +37,14 @@ impl Maker {
     /// Starts the thread in the network namespace of the caller, the host's.
     ///
     /// # Errors
-    /// Those of open(2) and pthread_create(3).
+    /// Those of pthread_create(3).
     pub(crate) fn start(sysctls: Sysctls) -> io::Result<Self> {
-        let home = File::open(OWN)?;
         let (send, work) = mpsc::channel();
         let builder = thread::Builder::new().name(THREAD.to_owned());
         builder.spawn(move || {
             keep_stack_from_children();
-            serve(
-                &work,
-                Workshop {
-                    home,
-                    is_away: false,
-                    sysctls,
-                },
-            );
+            let away_from = None;
+            serve(&work, Workshop { away_from, sysctls });
         })?;
         Ok(Self(send))
     }
@@ -92,14 +83,28 @@ impl Workshop {
         own: &BTreeMap<Sysctl, String>,
         inside: impl FnOnce() -> Result<T, Failure>,
     ) -> Result<(Netns, T), Failure> {
-        if self.is_away {
-            go_back(&self.home)?;
-        }
-        let (made, back) = make_from(&self.home, &mut self.sysctls, own, inside);
+        let home = self.home()?;
+        let (made, back) = make_from(&home, &mut self.sysctls, own, inside);
         // The kernel may just have had no memory. The new namespace is as it should be in any case.
-        let back = back.or_else(|_| go_back(&self.home));
-        self.is_away = back.is_err();
+        let back = back.or_else(|_| go_back(&home));
+        if back.is_err() {
+            self.away_from = Some(home);
+        }
         back.and(made)
+    }
+
+    /// The host's namespace, in which the thread is then.
+    fn home(&mut self) -> Result<File, Failure> {
+        let Some(home) = self.away_from.take() else {
+            return File::open(OWN).map_err(|error| failure(OWN, &error));
+        };
+        match go_back(&home) {
+            Ok(()) => Ok(home),
+            Err(why) => {
+                self.away_from = Some(home);
+                Err(why)
+            }
+        }
     }
 }
 
@@ -115,6 +120,7 @@ mod as_root {
     use std::collections::BTreeSet;
     use std::os::unix::fs::MetadataExt;
 
+    use nix::sched::{CloneFlags, unshare};
     use rustix::io::Errno;
 
     use super::*;
@@ -139,7 +145,7 @@ mod as_root {
             // While it makes none.
             let (reply, home) = oneshot::channel();
             let look = move |it: &mut Workshop| {
-                let _told = reply.send((here().unwrap(), it.is_away));
+                let _told = reply.send((here().unwrap(), it.away_from.is_some()));
             };
             maker.0.send(Box::new(look)).unwrap();
             let (second, _) = maker.make(&own, here).await.unwrap();
@@ -159,19 +165,20 @@ mod as_root {
         let not_one = File::open("/").unwrap();
         std::thread::scope(|scope| {
             scope.spawn(|| {
+                unshare(CloneFlags::CLONE_NEWNET).unwrap();
                 let mut workshop = Workshop {
-                    home: not_one,
-                    is_away: false,
+                    away_from: Some(not_one),
                     sysctls: Sysctls::default(),
                 };
                 let own = BTreeMap::new();
-                assert!(workshop.make(&own, here).is_err());
-                assert!(workshop.is_away);
-                assert_ne!(here().unwrap(), at_home);
-                workshop.home = home;
+                let is_made = || panic!("a namespace is made away from home");
+                assert!(workshop.make(&own, is_made).map(|(_, ())| ()).is_err());
+                assert!(workshop.away_from.is_some());
+                workshop.away_from = Some(home);
                 let (second, inside) = workshop.make(&own, here).unwrap();
                 assert_eq!(second.inode(), inside);
-                assert_eq!((here().unwrap(), workshop.is_away), (at_home, false));
+                assert_eq!(here().unwrap(), at_home);
+                assert!(workshop.away_from.is_none());
             });
         });
     }

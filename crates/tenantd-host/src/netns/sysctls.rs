@@ -67,13 +67,6 @@ impl Sysctls {
         })
     }
 
-    /// For one namespace, that of the calling thread.
-    pub(crate) fn alone() -> Self {
-        let mut alone = Self::default();
-        alone.begin();
-        alone
-    }
-
     /// Sets what differs in the calling thread's namespace, a new one, from what the tenant has of its own, or else
     /// from the host's.
     ///
