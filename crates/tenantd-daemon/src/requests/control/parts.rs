@@ -54,6 +54,8 @@ struct Parts<'a> {
     watch: Option<WatchId>,
     rest: std::vec::IntoIter<TenantName>,
     disk: Disk,
+    /// The part after the one that was returned last.
+    ahead: Option<Part>,
     begun: bool,
 }
 
@@ -64,6 +66,7 @@ impl<'a> Parts<'a> {
             watch,
             rest: tenants.into_iter(),
             disk: Disk::default(),
+            ahead: None,
             begun: false,
         }
     }
@@ -71,21 +74,37 @@ impl<'a> Parts<'a> {
     /// The next part, and whether it is the last one. There is at least one part, which may be
     /// empty.
     async fn next(&mut self) -> io::Result<Option<(AppStatus, bool)>> {
-        if self.begun && self.rest.len() == 0 {
-            return Ok(None);
-        }
-        self.begun = true;
-        let tenants = self.rest.by_ref().take(PART).collect();
-        let watch = self.watch;
-        let ask = |reply: oneshot::Sender<Part>| Request::Part {
-            tenants,
-            watch,
-            reply,
+        let (queue, watch) = (self.queue, self.watch);
+        let part = match self.ahead.take() {
+            Some(part) => part,
+            None if self.begun => return Ok(None),
+            None => ask(queue, watch, &mut self.rest).await?,
         };
-        let part = self.queue.send(ask).await.map_err(|_| ended())?;
-        let status = self.disk.compare(part).await;
-        Ok(Some((status, self.rest.len() == 0)))
+        self.begun = true;
+        if self.rest.len() == 0 {
+            return Ok(Some((self.disk.compare(part).await, true)));
+        }
+        // The loop makes the next part while another thread looks at the disk for this one.
+        let next = ask(queue, watch, &mut self.rest);
+        let (status, next) = tokio::join!(self.disk.compare(part), next);
+        self.ahead = Some(next?);
+        Ok(Some((status, false)))
     }
+}
+
+/// Asks the loop for the state of the next tenants.
+async fn ask(
+    queue: &RequestQueue,
+    watch: Option<WatchId>,
+    rest: &mut std::vec::IntoIter<TenantName>,
+) -> io::Result<Part> {
+    let tenants = rest.take(PART).collect();
+    let ask = |reply: oneshot::Sender<Part>| Request::Part {
+        tenants,
+        watch,
+        reply,
+    };
+    queue.send(ask).await.map_err(|_| ended())
 }
 
 /// Sends the state of these tenants: with `more` in several replies, otherwise in one reply, which
