@@ -67,13 +67,16 @@ impl Recovery {
         }
     }
 
-    /// Ends orphans and removes residue: everything that belongs to no tenant of the plan.
-    pub(super) async fn remove_unplanned(&self, plan: &Plan, previous: &Previous) {
-        let names = plan.tenants.iter().map(|tenant| tenant.name.clone());
-        let planned: BTreeSet<TenantName> = names.collect();
-        let _wait = timeline::wait("recovery: orphans and residue", "");
+    /// Ends orphans: tenants that are not in the plan.
+    pub(super) async fn end_unplanned(&self, plan: &Plan, previous: &Previous) {
+        let _wait = timeline::wait("recovery: orphans", "");
         self.end_orphans(previous, plan).await;
         crash::point("begin: orphans ended", "");
+    }
+
+    /// Removes residue: what belongs to no tenant of the plan.
+    async fn remove_unplanned(&self, planned: &BTreeSet<TenantName>) {
+        let _wait = timeline::wait("recovery: residue", "");
         self.remove_residue(|tenant| planned.contains(tenant)).await;
         crash::point("begin: residue removed", "");
     }
@@ -102,9 +105,9 @@ impl Recovery {
             });
             known.push((plan, record));
         }
-        let finding = timeline::wait("recovery: find", "");
-        let mut found = self.found(known, wants).await;
-        drop(finding);
+        // Another thread looks for residue, from the first poll on.
+        let removed = self.remove_unplanned(&planned);
+        let ((), mut found) = tokio::join!(removed, self.found(known, wants));
         if self.host.network.is_another() {
             exchanged::reprovision(&mut found);
         }
@@ -164,6 +167,7 @@ impl Recovery {
 
     /// What the host has of each tenant, by its record or without one.
     async fn found(&self, known: Known, wants: &Wants) -> Findings {
+        let _finding = timeline::wait("recovery: find", "");
         let records = known.iter().filter_map(|(_, record)| record.as_ref());
         let launches = records.filter_map(|record| record.checkpoint.launch());
         let LaunchId(mut last) = launches.max().unwrap_or(LaunchId(0));

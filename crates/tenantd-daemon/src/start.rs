@@ -221,7 +221,7 @@ async fn open(
         taking_up: TakingUp::default(),
     });
     let recovery = Recovery::new(Rc::clone(&host), inherited);
-    recovery.remove_unplanned(&plan, &previous).await;
+    recovery.end_unplanned(&plan, &previous).await;
     let plans: Vec<_> = plan.tenants.into_iter().map(Arc::new).collect();
     let daemon = Daemon {
         supervisor: Supervisor::new(Limits::default()),

@@ -49,7 +49,7 @@ impl Host {
         let (label, tenant) = (lock::label(&self.app, tenant), tenant.clone());
         let host = Rc::clone(self);
         self.spawn(async move {
-            host.taking_up.begins().await;
+            host.taking_up.is_over().await;
             let _permit = ADOPTIONS.acquire().await;
             let adopted = blocking(move || {
                 let datastore = match datastore::open(&source) {

@@ -26,7 +26,15 @@ pub(super) struct Difference {
 
 /// What is not as planned in the files of a cgroup.
 pub(super) fn differences(folder: &Path, limits: &GroupLimits) -> Result<Vec<Difference>, Failure> {
-    let present = controllers(folder);
+    differences_of(folder, limits, &controllers(folder))
+}
+
+/// The same of a cgroup that has these controllers.
+pub(super) fn differences_of(
+    folder: &Path,
+    limits: &GroupLimits,
+    present: &[String],
+) -> Result<Vec<Difference>, Failure> {
     let mut all = Vec::new();
     if present.is_empty() {
         return Ok(all);

@@ -10,7 +10,7 @@ use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 
 use super::by_hand::Setting;
-use super::differences::{Difference, differences};
+use super::differences::{Difference, differences, differences_of};
 use super::{Leaf, Tree, mounted};
 use crate::counters::{beginnings, last};
 use crate::quota;
@@ -120,7 +120,7 @@ impl Limiter {
         if limits.controllers().iter().any(lacks) {
             return Ok(false);
         }
-        Ok(differences(leaf.path(), limits)?.is_empty())
+        Ok(differences_of(leaf.path(), limits, &present)?.is_empty())
     }
 }
 

@@ -122,7 +122,9 @@ impl Tree {
     /// Those of reading the folder of leaves.
     pub fn all(&self) -> std::io::Result<Named> {
         // The files in it are those of the cgroup itself.
-        tenants_in(&self.base, |entry| entry.path().is_dir())
+        tenants_in(&self.base, |entry| {
+            entry.file_type().is_ok_and(|kind| kind.is_dir())
+        })
     }
 
     fn below(above: PathBuf) -> Result<Self, (PathBuf, Error)> {

@@ -51,9 +51,9 @@ pub(crate) struct TakingUp {
     waiting: RefCell<BTreeMap<TenantName, Adopted>>,
     /// Those for which the host lacked something.
     failed: RefCell<BTreeMap<TenantName, Adopted>>,
-    /// Whether requests are answered.
-    has_begun: Cell<bool>,
-    begun: Notify,
+    /// Whether each was tried once.
+    was_tried: Cell<bool>,
+    over: Notify,
 }
 
 impl TakingUp {
@@ -91,14 +91,14 @@ impl TakingUp {
         found.map(change).is_some()
     }
 
-    /// Waits until requests are answered.
-    pub(crate) async fn begins(&self) {
+    /// Waits until requests are answered and each launch was tried once: what is not as urgent comes after that.
+    pub(crate) async fn is_over(&self) {
         loop {
-            let begun = self.begun.notified();
-            if self.has_begun.get() {
+            let over = self.over.notified();
+            if self.was_tried.get() {
                 return;
             }
-            begun.await;
+            over.await;
         }
     }
 
@@ -118,12 +118,12 @@ impl TakingUp {
 impl Host {
     /// Takes up all launches that wait for it. Requests are answered from now on.
     pub(crate) fn take_up(self: &Rc<Self>) {
-        self.taking_up.has_begun.set(true);
-        self.taking_up.begun.notify_waiters();
         let (host, task) = (Rc::clone(self), self.under_way.begin());
         self.spawn(async move {
             let wait = timeline::wait("recovery: take up", "");
             host.take_up_all().await;
+            host.taking_up.was_tried.set(true);
+            host.taking_up.over.notify_waiters();
             // The others are taken up by the next program, if this one executes it.
             drop((wait, task));
             while host.taking_up.again() {
