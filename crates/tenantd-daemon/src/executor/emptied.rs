@@ -46,7 +46,12 @@ impl Executor {
         }
         match (process, self.program_ended(tenant)) {
             (None, _) => self.emptied(tenant, launch),
-            (Some(_), Some(how)) => self.ended(tenant, launch, how),
+            (Some(_), Some(how)) => {
+                self.ended(tenant, launch, how);
+                if let Some(running) = self.inventory.running(tenant, launch) {
+                    running.main = Main::Over;
+                }
+            }
             (Some(process), None) => {
                 await_silence(&self.host.reporter, tenant, launch, process);
             }

@@ -96,7 +96,7 @@ impl Executor {
         let Some(running) = self.inventory.running(tenant, launch) else {
             return;
         };
-        if running.process.is_none() {
+        if running.process.is_none() && matches!(running.main, Main::Over) {
             // Known already, since its cgroup is empty.
             return;
         }

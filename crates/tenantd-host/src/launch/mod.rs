@@ -66,6 +66,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use rustix::io::Errno;
 use rustix::process::Rlimit;
 
 use crate::children::Known;
@@ -272,8 +273,12 @@ pub fn launch<W>(
 #[must_use]
 pub fn abandon(leaf: Option<&Leaf>, (pidfd, known): (&OwnedFd, &Known), why: Failure) -> Failure {
     let emptied = leaf.map_or(Ok(()), Leaf::kill);
-    let ended = process::signal(pidfd.as_fd(), libc::SIGKILL)
-        .and_then(|()| process::reap_within(pidfd.as_fd(), known, ABANDONED));
+    let killed = match process::signal(pidfd.as_fd(), libc::SIGKILL) {
+        // Killed with its leaf, and reaped by another thread.
+        Err(Errno::SRCH) => Ok(()),
+        killed => killed,
+    };
+    let ended = killed.and_then(|()| process::reap_within(pidfd.as_fd(), known, ABANDONED));
     match (ended, emptied) {
         (Ok(Some(_)), Ok(())) => why,
         (Ok(None), _) => why.with("and the child has not ended after SIGKILL".to_owned()),
