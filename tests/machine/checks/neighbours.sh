@@ -73,24 +73,48 @@ leaf() {
     echo "/sys/fs/cgroup$(systemctl show -p ControlGroup --value $UNIT)/tenants/$1"
 }
 
-quiet() {
+OFFENDERS="hoarder forker burner writer talker"
+ROUNDS=5
+
+# The client stands for another machine: it waits for no processor of this one. Prints p99 and p50 in µs.
+client() {
+    chrt -f 1 python3 /usr/local/bin/ask "$1"
+}
+
+serves() {
     manifest
     tenantd check --config /etc/tenantd/$APP.toml
     systemctl start $UNIT
     wait_for redis 10.82.0.11 ping
-    python3 /usr/local/bin/ask 5
-    python3 /usr/local/bin/ask 20 >/run/quiet
-    saw "quiet: p99 $(cut -d ' ' -f 1 /run/quiet) µs, p50 $(cut -d ' ' -f 2 /run/quiet) µs"
+    client 5
 }
 
 at_work() {
-    tenantd start --app $APP burner writer talker
-    tenantd start --app $APP --no-wait hoarder forker 2>/dev/null || tenantd start --app $APP hoarder forker || true
+    # shellcheck disable=SC2086 # Several words.
+    tenantd start --app $APP --no-wait $OFFENDERS
     wait_for eval "grep -q '^oom_kill [1-9]' $(leaf hoarder)/memory.events || journalctl -q -o cat -u $UNIT | grep -q 'hoarder: the OOM killer'"
     wait_for eval "grep -q '^max [1-9]' $(leaf forker)/pids.events"
-    python3 /usr/local/bin/ask 30 >/run/busy
-    saw "beside five offenders: p99 $(cut -d ' ' -f 1 /run/busy) µs, p50 $(cut -d ' ' -f 2 /run/busy) µs"
-    awk '{ print; exit !($1 < 1.5 * quiet) }' quiet="$(cut -d ' ' -f 1 /run/quiet)" /run/busy
+}
+
+# median FILE COLUMN
+median() {
+    cut -d ' ' -f "$2" "$1" | sort -n | sed -n "$(((ROUNDS + 1) / 2))p"
+}
+
+# The machine is as fast as its own host lets it be: quiet and busy rounds in turn.
+rounds() {
+    local round
+    for round in $(seq $ROUNDS); do
+        client 10 >>/run/quiet
+        at_work
+        client 10 >>/run/busy
+        # Those of the last round are looked at.
+        # shellcheck disable=SC2086 # Several words.
+        [ "$round" = $ROUNDS ] || tenantd stop --app $APP $OFFENDERS
+    done
+    saw "quiet: $(median /run/quiet 1) µs, p50 $(median /run/quiet 2) µs; rounds: $(cut -d ' ' -f 1 /run/quiet | xargs)"
+    saw "beside five offenders: $(median /run/busy 1) µs, p50 $(median /run/busy 2) µs; rounds: $(cut -d ' ' -f 1 /run/busy | xargs)"
+    [ "$(median /run/busy 1)" -lt "$(($(median /run/quiet 1) * 3 / 2))" ]
 }
 
 # reason TENANT PATTERN: `status` shows why.
@@ -115,8 +139,8 @@ ended() {
 }
 
 install_package
-check "the quiet run of a tenant" quiet
-check "its 99th percentile stays within 1.5 times of that beside neighbours that use all they can get" at_work
+check "a tenant serves its client" serves
+check "its 99th percentile stays within 1.5 times of the quiet one beside neighbours that use all they can get" rounds
 check "the limit that each of them meets is shown" reasons_are_shown
 check "all of them end" ended
 done_here
