@@ -1,10 +1,11 @@
-"""What benches/moves measures, in namespaces of its own. Usage: moves.py LAB PROGRAM ROUNDS MB FILES plain|btrfs"""
-import glob, os, random, shutil, statistics, subprocess, sys, threading, time
+"""What benches/moves measures, in namespaces of its own. Usage: moves.py LAB PROGRAM ROUNDS MB FILES plain|programs|btrfs"""
+import glob, os, random, shutil, statistics, subprocess, sys, tempfile, threading, time
 
 LAB, PROGRAM = sys.argv[1:3]
 ROUNDS, MB, FILES = map(int, sys.argv[3:6])
 BTRFS = sys.argv[6] == "btrfs"
-HOSTS, SETS = ["h1", "h2"], ["one-file", "small-files"]
+HOSTS = ["h1", "h2"]
+SETS = ["redis", "postgresql"] if sys.argv[6] == "programs" else ["one-file", "small-files"]
 MANIFEST = """[app]
 name = "bench"
 user = "root"
@@ -96,7 +97,38 @@ class Host:
         return run(*self.enter, PROGRAM, *words)
 
 
+def fill_redis(folder):
+    """Has Redis write its dump."""
+    socket = f"{LAB}/redis.sock"
+    words = ["redis-server", "--port", "0", "--unixsocket", socket, "--dir", folder, "--save", "", "--rdbcompression", "no"]
+    with subprocess.Popen([*words, "--enable-debug-command", "yes"], stdout=subprocess.DEVNULL) as server:
+        until("Redis answers", lambda: subprocess.run(["redis-cli", "-s", socket, "ping"], capture_output=True).returncode == 0)
+        run("redis-cli", "-s", socket, "debug", "populate", str(MB * 1000), "key", "950")
+        run("redis-cli", "-s", socket, "save")
+        server.terminate()
+
+
+def fill_postgresql(folder):
+    """Has PostgreSQL make a database, as its user, who must reach the folder."""
+    made = tempfile.mkdtemp(dir=os.path.dirname(os.path.dirname(LAB)))
+    os.chmod(made, 0o700)
+    shutil.chown(made, "postgres", "postgres")
+    server = ["runuser", "-u", "postgres", "--"]
+    programs = sorted(glob.glob("/usr/lib/postgresql/*/bin"))[-1]
+    try:
+        run(*server, f"{programs}/initdb", "--no-sync", "-D", f"{made}/data")
+        control = [*server, f"{programs}/pg_ctl", "-w", "-D", f"{made}/data", "-l", f"{made}/log"]
+        run(*control, "-o", f"-k {made} -c listen_addresses= -c fsync=off", "start")
+        run(*server, f"{programs}/pgbench", "-q", "-h", made, "-i", "-s", str(max(1, MB // 15)), "postgres")
+        run(*control, "stop")
+        os.rename(f"{made}/data", f"{folder}/data")
+    finally:
+        shutil.rmtree(made)
+
+
 def fill(folder, name):
+    if name in PROGRAMS:
+        return PROGRAMS[name](folder)
     if name == SETS[0]:
         with open(f"{folder}/file", "wb") as out:
             for _ in range(MB):
@@ -187,6 +219,7 @@ class Bench:
         return found
 
 
+PROGRAMS = {"redis": fill_redis, "postgresql": fill_postgresql}
 bench = Bench()
 for name in SETS:
     if BTRFS:
