@@ -73,6 +73,7 @@ use tenantd_host::netns::name;
 use crate::executor::host::Host;
 use crate::executor::inventory::{Inventory, Running};
 use crate::executor::report::{Report, ReportKind};
+use crate::executor::under_way::UnderWay;
 use crate::input::{Input, PlanChange};
 use crate::logs::Mark;
 use crate::recovery::survivors::Survivor;
@@ -295,6 +296,11 @@ impl Executor {
     /// Whether no task is running and the program of each launch has been executed.
     pub(super) fn is_idle(&self) -> bool {
         self.host.under_way.is_none() && self.inventory.all_executed()
+    }
+
+    /// The tasks on the host.
+    pub(super) fn under_way(&self) -> UnderWay {
+        self.host.under_way.clone()
     }
 
     /// Ends without removing anything. Writes the tenants' output that was already read.

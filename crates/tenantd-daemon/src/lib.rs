@@ -191,6 +191,8 @@ impl Daemon {
             ];
             let next = deadlines.into_iter().flatten().min();
             let wait = next.map(|deadline| deadline.since(clock::now()));
+            let leaves = self.handover.exit().is_some();
+            let due = executor::under_way::pause(wait, leaves.then(|| self.executor.under_way()));
             let next = tokio::select! {
                 report = self.executor.next() => Next::Report(report),
                 arrived = self.requests.next() => Next::Arrived(arrived),
@@ -202,7 +204,7 @@ impl Daemon {
                 next = changed(&mut self.targets, &mut self.lookups, &mut self.reached) => next,
                 refused = self.refusals.next() => Next::Refused(refused),
                 note = self.drifts.next() => Next::Network(note),
-                () = clock::pause(wait) => Next::Due,
+                () = due => Next::Due,
                 () = self.unit.next() => Next::Watchdog,
                 () = tokio::task::yield_now(), if !is_done || self.subscriptions.end_soon() => Next::Follow,
             };

@@ -2,7 +2,7 @@
 
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, ChildStderr, Command, Stdio};
 use std::sync::Mutex;
 use std::sync::PoisonError;
 use std::thread;
@@ -21,6 +21,9 @@ use super::shown;
 
 /// What is read at a time.
 const PIECE: usize = 1 << 18;
+
+/// How much of an error message is kept: it may name files, whose names the tenant chooses.
+const SAID_MAX: u64 = 4096;
 
 /// Sends a snapshot, as what differs from the one before, if there is one. Returns how much was sent.
 pub(super) fn send(
@@ -56,7 +59,6 @@ pub(super) fn send(
     let bar = peer.is_alone.then(Bar::on_terminal).flatten();
     let (bytes, said, heard) = pass(&mut sender, target, &line, (&what, bar));
     let status = sender.wait().context("cannot wait for btrfs")?;
-    let said = plain(said.trim(), usize::MAX);
     // The target ends as well if the stream ends early.
     match (status.code(), peer.answer(Step::Snapshot, heard)) {
         (Some(0), Ok(_)) => Ok(bytes),
@@ -95,12 +97,7 @@ fn pass(
     let (out, err) = (sender.stdout.take(), sender.stderr.take());
     let stdin = target.stdin.take();
     thread::scope(|scope| {
-        let said = scope.spawn(|| {
-            let mut text = Vec::new();
-            // What cannot be read is missing in a message.
-            drop(err.map(|mut err| err.read_to_end(&mut text)));
-            String::from_utf8_lossy(&text).into_owned()
-        });
+        let said = scope.spawn(|| said(err));
         let pid = Pid::from_child(sender);
         let listening = scope.spawn(move || {
             let heard = heard::listen(target, Vec::new(), heard::SILENCE);
@@ -123,6 +120,17 @@ fn pass(
             .unwrap_or_else(|_| Err(anyhow::anyhow!("a thread ended")));
         (bytes, said.join().unwrap_or_default(), heard)
     })
+}
+
+/// What btrfs(8) says of an error. It is read to its end, and what is longer than a message is left out.
+fn said(err: Option<ChildStderr>) -> String {
+    let mut text = Vec::new();
+    if let Some(mut err) = err {
+        let read = err.by_ref().take(SAID_MAX).read_to_end(&mut text);
+        // What cannot be read is missing in a message.
+        drop(read.and_then(|_| io::copy(&mut err, &mut io::sink())));
+    }
+    plain(String::from_utf8_lossy(&text).trim(), usize::MAX)
 }
 
 /// Shows how much was passed on.
@@ -194,12 +202,7 @@ pub(super) fn receive(
         .context("cannot execute btrfs")?;
     let (into, err) = (child.stdin.take(), child.stderr.take());
     let said = thread::scope(|scope| {
-        let said = scope.spawn(|| {
-            let mut text = Vec::new();
-            // What cannot be read is missing in a message.
-            drop(err.map(|mut err| err.read_to_end(&mut text)));
-            String::from_utf8_lossy(&text).into_owned()
-        });
+        let said = scope.spawn(|| said(err));
         // If it ends early, it says why.
         drop(into.map(|into| give(&mut stdin, into, touched)));
         said.join().unwrap_or_default()
@@ -208,8 +211,7 @@ pub(super) fn receive(
     match status.success() {
         true => Ok(()),
         false => bail!(
-            "btrfs receive ended with {status}: {}: `--transport rsync` copies without it",
-            said.trim()
+            "btrfs receive ended with {status}: {said}: `--transport rsync` copies without it"
         ),
     }
 }
