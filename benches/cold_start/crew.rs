@@ -12,7 +12,6 @@ use serde::Deserialize;
 use crate::support::daemon::{
     CommandOutput, Daemon, LIMIT, PROGRAM, ends, pidfd, run, signal, until,
 };
-use crate::support::place::SRV;
 
 /// The path of the tenants' program.
 pub const IDLE: &str = "/srv/idle";
@@ -71,6 +70,29 @@ pub struct Crew {
     pub cold: f64,
 }
 
+/// What a manifest has besides what all have.
+#[derive(Debug, Clone, Copy)]
+pub struct Lines<'a> {
+    /// The arguments of the program, each with a comma before it.
+    pub arguments: &'a str,
+    /// The key and the value of its datastore.
+    pub datastore: &'a str,
+    /// Lines of `[app]`.
+    pub app: &'a str,
+    /// Lines of `[network]`.
+    pub network: &'a str,
+}
+
+impl Lines<'_> {
+    /// One folder, and all else at its default.
+    pub const DEFAULT: Self = Self {
+        arguments: "",
+        datastore: "datastore.path = \"/srv/data\"",
+        app: "",
+        network: "",
+    };
+}
+
 /// The part of `status --json` that is read here and is the same in every version.
 #[derive(Debug, Deserialize)]
 struct Seen {
@@ -103,12 +125,28 @@ impl Crew {
 
     /// Like [`Crew::start`], with these variables in the supervisor's environment.
     pub fn start_with(program: &str, count: usize, environment: &[(&str, &str)]) -> Self {
+        Self::start_as(program, count, Lines::DEFAULT, environment)
+    }
+
+    /// Like [`Crew::start_with`], with another manifest.
+    pub fn start_as(
+        program: &str,
+        count: usize,
+        lines: Lines<'_>,
+        environment: &[(&str, &str)],
+    ) -> Self {
         let first = u32::from(Ipv4Addr::new(10, 77, 0, 10));
         let count = u32::try_from(count).unwrap();
         let addresses: Vec<_> = (first..first + count).map(Ipv4Addr::from).collect();
+        let Lines {
+            arguments,
+            datastore,
+            app,
+            network,
+        } = lines;
         let mut manifest = format!(
-            "[app]\nname = \"APP\"\nuser = \"root\"\ncommand = [\"{IDLE}\"]\ndatastore.path = \"{SRV}/data\"\n\
-             ready.tcp = 80\n[network]\nsubnet = \"10.77.0.0/16\"\n[tenants]\n"
+            "[app]\nname = \"APP\"\nuser = \"root\"\ncommand = [\"{IDLE}\"{arguments}]\n{datastore}\n\
+             ready.tcp = 80\n{app}\n[network]\nsubnet = \"10.77.0.0/16\"\n{network}\n[tenants]\n"
         );
         for (number, ip) in addresses.iter().enumerate() {
             manifest += &format!("t{number} = {{ ip = \"{ip}\" }}\n");
@@ -177,6 +215,11 @@ impl Crew {
     /// The application's name.
     pub fn app(&self) -> &str {
         &self.daemon.app
+    }
+
+    /// The addresses of the tenants' servers, in the order of their numbers.
+    pub fn addresses(&self) -> &[SocketAddr] {
+        &self.addresses
     }
 
     /// The process of the supervisor.
