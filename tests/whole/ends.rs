@@ -110,6 +110,26 @@ fn a_frozen_program_is_thawed_for_its_stop_signal() {
     assert_eq!(daemon.tenant("acme").state, StateWord::Down);
 }
 
+/// The signal waits as long as they are frozen, so none of them is stopped yet when the stop begins.
+#[test]
+fn a_program_that_was_told_to_stop_while_frozen_continues_for_its_stop_signal() {
+    let daemon = start("saves", "stop.grace = \"1h\"");
+    is_ready(&daemon);
+    let leaf = format!("/sys/fs/cgroup/tenantd/{}/acme", daemon.app);
+    fs::write(format!("{leaf}/cgroup.freeze"), "1").unwrap();
+    until("it is frozen", || {
+        let events = fs::read_to_string(format!("{leaf}/cgroup.events")).unwrap();
+        events.contains("frozen 1").then_some(())
+    });
+    for pid in processes(&daemon) {
+        signal(pid, Signal::SIGSTOP);
+        let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+        assert!(status.contains("ShdPnd:\t0000000000040000"), "{status}");
+    }
+    daemon.tell(&["stop", "acme"]).expect(0);
+    assert_eq!(data(&daemon, "saved").as_deref(), Some("saved\n"));
+}
+
 /// Ignores SIGTERM, and so does its child.
 const DEAF: &str = "trap '' TERM\nsleep 1000 & echo ready >> /srv/data/ready; wait";
 

@@ -65,10 +65,23 @@ pub fn start_ticks(pid: i32) -> Option<u64> {
     parse_start_ticks(&std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?)
 }
 
-/// Whether a process is stopped, as by SIGSTOP; not if a tracer has stopped it.
+/// Whether a process is stopped, as by SIGSTOP, or will be as soon as it runs: one that was frozen when the signal
+/// was sent has not stopped yet. Not if a tracer has stopped it.
 pub(crate) fn is_stopped(pid: i32) -> bool {
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat"));
-    stat.is_ok_and(|stat| field(&stat, 3) == Some("T"))
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status"));
+    status.is_ok_and(|status| says_stopped(&status))
+}
+
+/// What proc_pid_status(5) says of it. No process can catch, block or ignore SIGSTOP.
+fn says_stopped(status: &str) -> bool {
+    const STOP: u64 = 1 << (libc::SIGSTOP - 1);
+    status.lines().any(|line| match line.split_once(':') {
+        Some(("State", state)) => state.trim_start().starts_with('T'),
+        Some(("SigPnd" | "ShdPnd", pending)) => {
+            u64::from_str_radix(pending.trim(), 16).is_ok_and(|pending| pending & STOP != 0)
+        }
+        _ => false,
+    })
 }
 
 /// Whether the process with this number and start lives. A zombie does not, unless `threads` asks
@@ -115,6 +128,27 @@ mod tests {
         );
         assert_eq!(parse_start_ticks("7 (sh) S 1"), None);
         assert_eq!(parse_start_ticks(""), None);
+    }
+
+    #[test]
+    fn a_signal_that_waits_will_stop_a_process() {
+        let status = |state, own, shared| {
+            format!(
+                "Name:\tT (stopped)\nState:\t{state}\nSigPnd:\t{own}\nShdPnd:\t{shared}\nSigCgt:\t0000000000040000\n"
+            )
+        };
+        let (none, stop) = ("0000000000000000", "0000000000040000");
+        assert!(!says_stopped(&status("S (sleeping)", none, none)));
+        assert!(!says_stopped(&status("t (tracing stop)", none, none)));
+        assert!(says_stopped(&status("T (stopped)", none, none)));
+        assert!(says_stopped(&status("D (disk sleep)", stop, none)));
+        assert!(says_stopped(&status("S (sleeping)", none, stop)));
+        assert!(!says_stopped(&status(
+            "S (sleeping)",
+            none,
+            "0000000000020000"
+        )));
+        assert!(!says_stopped(""));
     }
 
     #[test]
