@@ -390,6 +390,7 @@ async fn start(network: NetworkPlan) -> Result<(Provisioner, Opened), Failure> {
         segment: Segment::default(),
         namespaces,
         sysctls: Sysctls::default(),
+        ipv6: ipv6::Settings::open()?,
         firewall,
         held: RefCell::default(),
         leaving: Rc::default(),

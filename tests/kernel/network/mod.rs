@@ -9,6 +9,7 @@ mod filters;
 mod firewall;
 mod firewall6;
 mod host;
+mod host_ends;
 mod ipv6;
 mod ipv6_watch;
 mod live;

@@ -5,7 +5,7 @@ use rtnetlink::packet_route::link::{
     AfSpecInet, AfSpecInet6, AfSpecUnspec, In6AddrGenMode, LinkAttribute,
 };
 
-use super::link::runs_ipv6;
+use super::ipv6::runs_ipv6;
 use tenantd_core::plan::model::{Firewall, Mode, NetworkPlan};
 
 /// Settings of IPv4 for one link, with their numbers in `IFLA_INET_CONF`: see ip-sysctl.

@@ -21,7 +21,6 @@ use rtnetlink::{LinkBridge, LinkMessageBuilder};
 use tokio::time::{Instant, sleep};
 
 use crate::crash;
-use crate::netns::Sysctls;
 use tenantd_core::plan::model::{Firewall, Mode, NetworkPlan};
 use tenantd_core::stage::{Failure, Stage};
 
@@ -158,7 +157,7 @@ fn is_hub(found: &Found, network: &NetworkPlan) -> bool {
 async fn set_up(links: &Links, network: &NetworkPlan, index: u32) -> Result<(), Failure> {
     change(links, network, index).await?;
     crash::point("hub: marked", network.hub.name.as_str());
-    ipv6::settle(&Sysctls::default(), network, network.hub.name.as_str())?;
+    ipv6::Settings::open()?.settle(network, network.hub.name.as_str())?;
     for gateway in network.gateways() {
         ensure_address(links, (network, gateway), index, true).await?;
     }

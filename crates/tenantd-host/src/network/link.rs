@@ -4,14 +4,13 @@
 use std::cell::RefCell;
 use std::net::IpAddr;
 use std::os::fd::{AsFd, AsRawFd};
-use std::path::Path;
 use std::rc::Rc;
 
 use futures_util::TryStreamExt;
 use rtnetlink::packet_route::AddressFamily;
 use rtnetlink::packet_route::link::{
-    AfSpecInet6, AfSpecUnspec, In6AddrGenMode, InfoBridgePort, InfoData, InfoKind, InfoPortData,
-    InfoVeth, LinkAttribute, LinkExtentMask, LinkFlags, LinkInfo, LinkMessage, State,
+    InfoBridgePort, InfoData, InfoKind, InfoPortData, InfoVeth, LinkAttribute, LinkExtentMask,
+    LinkFlags, LinkInfo, LinkMessage, State,
 };
 use rtnetlink::packet_route::route::{
     RouteAttribute, RouteFlags, RouteMessage, RouteScope, RouteType,
@@ -31,21 +30,6 @@ use super::arrival::arrival;
 use super::connection::Connected;
 use super::family::{alone, preferring, route_to};
 use super::refusal::{errno, lost, refused};
-
-/// The minimum MTU in bytes of a link with IPv6 (RFC 8200 §5).
-const IPV6_MTU_MIN: u32 = 1280;
-
-/// Whether the kernel runs IPv6 on links with this MTU.
-pub(super) fn runs_ipv6(mtu: u32) -> bool {
-    // Not in /proc/sys/net, where a lookup takes longer the more namespaces there are.
-    mtu >= IPV6_MTU_MIN && Path::new("/proc/self/net/if_inet6").exists()
-}
-
-/// The attribute that keeps the kernel from adding a link-local IPv6 address.
-pub(super) fn no_ipv6_address() -> LinkAttribute {
-    let none = AfSpecInet6::AddrGenMode(In6AddrGenMode::None);
-    LinkAttribute::AfSpecUnspec(vec![AfSpecUnspec::Inet6(vec![none])])
-}
 
 /// A link of the host, as the kernel reported it.
 #[derive(Debug, Default)]

@@ -13,7 +13,6 @@ use tenantd_core::plan::model::{LinkPlan, Mode};
 use tenantd_core::stage::{Failure, Stage};
 
 use super::announce::announce;
-use super::ipv6;
 use super::link::Found;
 use super::provision::Provisioner;
 use super::refusal::broken;
@@ -131,7 +130,6 @@ impl Provisioner {
         for address in &new {
             self.links.refuse_own_address(*address, None).await?;
         }
-        ipv6::settle(&self.sysctls, &self.network, link.host.name.as_str())?;
         self.change_inside(link, netns, &[], &new).await?;
         for address in &new {
             let routed = self

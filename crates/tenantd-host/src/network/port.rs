@@ -89,6 +89,7 @@ impl Provisioner {
     ) -> Result<(), Failure> {
         let network = &self.network;
         let bridge = usable(&self.links, network, parent).await?;
+        self.ipv6.settle_host_end(network, link)?;
         self.links.plug(made.index, link, &bridge).await?;
         self.raise_port(made.index, link).await?;
         crash::point("network: host end up", &link.mark);

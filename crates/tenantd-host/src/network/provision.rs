@@ -53,6 +53,8 @@ pub(super) struct Provisioner {
     pub(super) namespaces: Maker,
     /// Access to the sysctls of the host's namespace.
     pub(super) sysctls: Sysctls,
+    /// Access to the settings of IPv6 of the host's links.
+    pub(super) ipv6: ipv6::Settings,
     /// The firewall, unless the manifest has none.
     pub(super) firewall: Option<Firewall>,
     /// The addresses of the tenants.
@@ -210,9 +212,10 @@ impl Provisioner {
     ) -> Result<(), Failure> {
         let network = &self.network;
         let port = network.mode == Mode::Bridge;
+        // While it is down, the kernel has no route by it yet.
+        self.ipv6.settle_host_end(network, link)?;
         let raised = self.links.raise_host_end(made.index, network, link, port);
         raised.await?;
-        ipv6::settle(&self.sysctls, network, link.host.name.as_str())?;
         crash::point("network: host end up", &link.mark);
         if let Some(firewall) = &self.firewall {
             firewall.admit(link, made.index)?;
@@ -280,6 +283,7 @@ impl Provisioner {
         }
         if link.parent.is_some() {
             if link.is_port() {
+                self.ipv6.settle_host_end(&self.network, link)?;
                 rate::limit_inward(link)?;
             }
             // What it has of the plan is in its namespace.
@@ -289,6 +293,9 @@ impl Provisioner {
             };
         }
         rate::limit_inward(link)?;
+        if ipv6::has_ipv6(link) {
+            self.ipv6.settle_host_end(&self.network, link)?;
+        }
         let port = self.network.mode == Mode::Bridge;
         let raised = self
             .links
@@ -302,9 +309,14 @@ impl Provisioner {
         match netns {
             Some(netns) => {
                 self.readdress(link, &found, netns, admit).await?;
-                self.expose(link, netns).await
+                self.expose(link, netns).await?;
             }
-            None => admit(link),
+            None => admit(link)?,
+        }
+        match ipv6::has_ipv6(link) {
+            true => Ok(()),
+            // Not before its addresses of IPv6 are gone.
+            false => self.ipv6.settle_host_end(&self.network, link),
         }
     }
 

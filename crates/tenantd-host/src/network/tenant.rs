@@ -32,7 +32,7 @@ use tenantd_core::plan::model::{LinkPlan, Mode, NetworkPlan};
 use tenantd_core::stage::{Failure, Stage};
 
 use super::family::{alone, destination, neighbour, route_to, via, whole};
-use super::link::{no_ipv6_address, runs_ipv6};
+use super::ipv6::{has_ipv6, no_ipv6_address, runs_ipv6};
 use super::loopback::exposing;
 use super::refusal::{answered, broken};
 use address::{add_address, add_local};
@@ -70,7 +70,7 @@ impl TenantSocket {
 
     /// What opens it on another thread.
     pub(super) fn opener(link: &LinkPlan) -> impl FnOnce() -> Result<Self, Failure> + Send + use<> {
-        let has_ipv6 = link.addresses.iter().any(|address| address.is_ipv6());
+        let has_ipv6 = has_ipv6(link);
         let open = move || {
             let mut socket = Socket::new(NETLINK_ROUTE)?;
             setsockopt(&socket, RcvBufForce, &ANSWERS_MAX)?;
