@@ -22,6 +22,7 @@ mod probe;
 mod release;
 mod shape;
 mod sysctls;
+mod unchanged;
 mod unused;
 mod uplink;
 mod uplink_faults;

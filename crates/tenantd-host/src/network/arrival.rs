@@ -2,7 +2,7 @@
 
 use rtnetlink::packet_core::{DefaultNla, Emitable, NLA_F_NESTED};
 use rtnetlink::packet_route::link::{
-    AfSpecInet, AfSpecInet6, AfSpecUnspec, In6AddrGenMode, LinkAttribute,
+    AfSpecInet, AfSpecInet6, AfSpecUnspec, In6AddrGenMode, InetDevConf, LinkAttribute,
 };
 
 use super::ipv6::runs_ipv6;
@@ -38,6 +38,58 @@ pub(super) fn arrival(network: &NetworkPlan, is_published: bool) -> Vec<LinkAttr
         all.push(LinkAttribute::AfSpecUnspec(settings));
     }
     all
+}
+
+/// Those settings of a link, as the kernel reported them.
+#[derive(Debug, Default)]
+pub(super) struct Arrival {
+    group: u32,
+    ipv4: InetDevConf,
+    /// None if the link has no IPv6.
+    addresses6: Option<In6AddrGenMode>,
+}
+
+impl Arrival {
+    /// Notes the group of the link.
+    pub(super) fn note_group(&mut self, group: u32) {
+        self.group = group;
+    }
+
+    /// Notes the settings of the families.
+    pub(super) fn note(&mut self, families: Vec<AfSpecUnspec>) {
+        for family in families {
+            match family {
+                AfSpecUnspec::Inet(parts) => {
+                    let conf = parts.into_iter().find_map(|part| match part {
+                        AfSpecInet::DevConf(conf) => Some(conf),
+                        _ => None,
+                    });
+                    self.ipv4 = conf.unwrap_or_default();
+                }
+                AfSpecUnspec::Inet6(parts) => {
+                    let mode = parts.into_iter().find_map(|part| match part {
+                        AfSpecInet6::AddrGenMode(mode) => Some(mode),
+                        _ => None,
+                    });
+                    self.addresses6 = mode;
+                }
+                _ => {}
+            }
+        }
+    }
+
+    /// Whether the link has what [`arrival`] sets.
+    pub(super) fn is_set(&self, network: &NetworkPlan, is_published: bool) -> bool {
+        let ipv4 = |is_needed: bool, value: i32| !is_needed || value == 1;
+        let is_on = network.firewall == Firewall::On;
+        let is_bridge = network.mode == Mode::Bridge;
+        let none = Some(In6AddrGenMode::None);
+        self.group == network.group()
+            && ipv4(is_on, self.ipv4.forwarding)
+            && ipv4(is_on && is_bridge, self.ipv4.proxy_arp_pvlan)
+            && ipv4(is_on && is_published, self.ipv4.route_localnet)
+            && (self.addresses6 == none || !runs_ipv6(network.mtu))
+    }
 }
 
 /// These settings of IPv4, on.

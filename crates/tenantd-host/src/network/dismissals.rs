@@ -5,6 +5,7 @@ use std::cell::RefCell;
 use std::time::Duration;
 
 use tokio::sync::oneshot;
+use tokio::time::{Instant, sleep};
 
 use super::firewall::Gone;
 use super::provision::Provisioner;
@@ -14,8 +15,10 @@ use tenantd_core::stage::{Failure, Stage};
 /// The most tenants of one transaction: about 0.2 MB.
 const TOGETHER_MAX: usize = 512;
 
-/// How long others are waited for, if the links of some are about to be removed.
+/// How long others are waited for, if the links of some are about to be removed: so long again if some have vanished
+/// meanwhile, and at most so much longer for each of them.
 const GATHER: Duration = Duration::from_millis(5);
+const GATHER_EACH: Duration = Duration::from_micros(100);
 
 /// Those that wait.
 #[derive(Default)]
@@ -38,13 +41,24 @@ impl Provisioner {
         if waiting == 1 {
             // The links of others, of which the kernel has told at the same time, are noticed first.
             tokio::task::yield_now().await;
-            if !self.leaving.is_empty() {
-                tokio::time::sleep(GATHER).await;
-            }
+            self.gather().await;
             self.dismiss_waiting();
         }
         let unanswered = |_| Err(Failure::detail(Stage::Release, &link.mark, "not answered"));
         outcome.await.unwrap_or_else(unanswered)
+    }
+
+    /// Waits for those whose links are about to be removed, as long as links vanish.
+    async fn gather(&self) {
+        let begun = Instant::now();
+        let longest = GATHER + GATHER_EACH.saturating_mul(self.leaving.count());
+        while self.leaving.count() > 0 && begun.elapsed() < longest {
+            let last = self.leaving.last_vanished();
+            sleep(GATHER).await;
+            if self.leaving.last_vanished() == last {
+                return;
+            }
+        }
     }
 
     fn dismiss_waiting(&self) {

@@ -36,6 +36,9 @@ const LOOK_AGAIN: [Duration; 3] = [
     Duration::from_millis(500),
 ];
 
+/// For each so many links that are waited for, the pause is as long once more.
+const MANY: u32 = 512;
+
 /// The links that are waited for.
 #[derive(Debug, Default)]
 pub(super) struct Leaving {
@@ -67,20 +70,29 @@ impl Leaving {
         }
     }
 
-    /// Whether no link is waited for.
-    pub(super) fn is_empty(&self) -> bool {
-        self.waiting.borrow().is_empty()
+    /// How many links are waited for.
+    pub(super) fn count(&self) -> u32 {
+        u32::try_from(self.waiting.borrow().len()).unwrap_or(u32::MAX)
     }
 
-    fn shortest(&self) -> Duration {
-        let [told, untold, _] = LOOK_AGAIN;
-        if self.told.get() { told } else { untold }
+    /// When the last of them vanished.
+    pub(super) fn last_vanished(&self) -> Option<Instant> {
+        self.last.get()
+    }
+
+    /// The pause before the next look at a link that is waited for so long. A look costs the more, the more namespaces there
+    /// are, and the kernel has the lock that it needs while it ends them.
+    fn pause(&self, waited: Duration) -> Duration {
+        let [told, untold, longest] = LOOK_AGAIN;
+        let shortest = if self.told.get() { told } else { untold };
+        let pause = (waited / 2).clamp(shortest, longest);
+        pause * (1 + self.count() / MANY)
     }
 
     /// Whether a link that is waited for since `start` has had its time.
     fn is_late(&self, start: Instant) -> bool {
-        let others = u32::try_from(self.waiting.borrow().len()).unwrap_or(u32::MAX);
-        let limit = GONE_WITHIN + GONE_WITHIN_EACH.saturating_mul(others.saturating_sub(1));
+        let others = self.count().saturating_sub(1);
+        let limit = GONE_WITHIN + GONE_WITHIN_EACH.saturating_mul(others);
         let since = self.last.get().map_or(start, |last| last.max(start));
         since.elapsed() >= limit || start.elapsed() >= limit * ROUNDS_MAX
     }
@@ -109,7 +121,7 @@ impl Provisioner {
         let start = Instant::now();
         let one = Awaited::new(&self.leaving, made.index);
         while exists(made.index) {
-            let pause = (start.elapsed() / 2).clamp(self.leaving.shortest(), LOOK_AGAIN[2]);
+            let pause = self.leaving.pause(start.elapsed());
             if timeout(pause, one.2.notified()).await.is_ok() {
                 continue;
             }

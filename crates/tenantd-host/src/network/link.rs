@@ -26,7 +26,7 @@ use tenantd_core::plan::derive;
 use tenantd_core::plan::model::{EndPlan, LinkPlan, MacAddr, NetworkPlan};
 use tenantd_core::stage::{Failure, Stage};
 
-use super::arrival::arrival;
+use super::arrival::{Arrival, arrival};
 use super::connection::Connected;
 use super::family::{alone, preferring, route_to};
 use super::refusal::{errno, lost, refused};
@@ -50,6 +50,8 @@ pub(super) struct Found {
     pub(super) controller: Option<u32>,
     /// Whether it is a port that reaches no other isolated one.
     pub(super) isolated: bool,
+    /// The settings of what arrives on it.
+    pub(super) arrival: Arrival,
 }
 
 impl Found {
@@ -78,6 +80,8 @@ impl Found {
                 LinkAttribute::OperState(state) => found.operational = state == State::Up,
                 LinkAttribute::Controller(index) => found.controller = Some(index),
                 LinkAttribute::LinkInfo(parts) => found.note_parts(parts),
+                LinkAttribute::Group(group) => found.arrival.note_group(group),
+                LinkAttribute::AfSpecUnspec(families) => found.arrival.note(families),
                 _ => {}
             }
         }

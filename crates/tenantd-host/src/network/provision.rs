@@ -22,6 +22,7 @@ use super::ipv6;
 use super::leaving::Leaving;
 use super::link::{Found, Links, index_of};
 use super::live::Held;
+use super::mend::differences;
 use super::rate;
 use super::refusal::{broken, errno, refused};
 use super::segment::Segment;
@@ -148,13 +149,10 @@ impl Provisioner {
         closed: ClosedNetns,
     ) -> Result<(), Failure> {
         self.unroute(link).await?;
-        let Some(found) = self.links.find(link.host.name.as_str()).await? else {
+        let Some(left) = self.left_of(link).await? else {
             return self.dismiss(link).await;
         };
-        if found.is_ours(&link.mark, link.host.mac) && link.is_macvlan() {
-            self.links.delete_macvlan(&found, link).await?;
-        }
-        if !found.is_ours(&link.mark, link.host.mac) || self.vanishes(&found, link).await? {
+        if self.vanishes(&left, link).await? {
             return self.dismiss(link).await;
         }
         let holders = closed.holders();
@@ -168,6 +166,25 @@ impl Provisioner {
             )
         };
         Err(Failure::detail(Stage::Release, link.mark.as_str(), holders))
+    }
+
+    /// The host end of a tenant whose namespace is closed, or a link of another owner with its name: which one it is, is
+    /// looked at if it does not vanish. A look costs the more, the more namespaces there are.
+    async fn left_of(&self, link: &LinkPlan) -> Result<Option<Found>, Failure> {
+        let name = link.host.name.as_str();
+        if !link.is_macvlan() {
+            return match index_of(name) {
+                Ok(index) => Ok(Some(Found::at(index, name))),
+                Err(Errno::NODEV) => Ok(None),
+                Err(_) => self.links.find(name).await,
+            };
+        }
+        let found = self.links.find(name).await?;
+        let found = found.filter(|found| found.is_ours(&link.mark, link.host.mac));
+        if let Some(found) = &found {
+            self.links.delete_macvlan(found, link).await?;
+        }
+        Ok(found)
     }
 
     /// Makes the pair. Removes a link with the same name if it bears the tenant's mark, and fails
@@ -296,11 +313,14 @@ impl Provisioner {
         if ipv6::has_ipv6(link) {
             self.ipv6.settle_host_end(&self.network, link)?;
         }
-        let port = self.network.mode == Mode::Bridge;
-        let raised = self
-            .links
-            .raise_host_end(found.index, &self.network, link, port);
-        raised.await?;
+        // A change that changes nothing is told to all who listen, too.
+        if !self.is_raised(&found, link) {
+            let port = self.network.mode == Mode::Bridge;
+            let raised = self
+                .links
+                .raise_host_end(found.index, &self.network, link, port);
+            raised.await?;
+        }
         self.ensure_way_from_loopback(link, found.index).await?;
         let admit = |link: &LinkPlan| match &self.firewall {
             Some(firewall) => firewall.admit(link, found.index),
@@ -318,6 +338,14 @@ impl Provisioner {
             // Not before its addresses of IPv6 are gone.
             false => self.ipv6.settle_host_end(&self.network, link),
         }
+    }
+
+    /// Whether a host end has already what [`Links::raise_host_end`] sets.
+    fn is_raised(&self, found: &Found, link: &LinkPlan) -> bool {
+        let is_published = !link.traffic.publish.is_empty();
+        let controller = self.controller();
+        differences(found, link, controller).is_empty()
+            && found.arrival.is_set(&self.network, is_published)
     }
 
     /// Whether the firewall has exactly what the plan of a tenant says, so that there is nothing to admit. False if that
