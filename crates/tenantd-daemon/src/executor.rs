@@ -279,6 +279,13 @@ impl Executor {
         self.host.take_up();
     }
 
+    /// All tenants are about to be stopped and released.
+    pub(super) fn end_all(&self) {
+        let count = self.inventory.provisioned().count();
+        self.host.leavers.gathering.begin(count);
+        self.host.admission.abandon();
+    }
+
     /// Defers all new work from now on.
     pub(super) fn pause(&mut self) {
         self.paused = true;

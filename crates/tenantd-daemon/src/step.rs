@@ -32,6 +32,9 @@ impl Daemon {
         if !matches!(event, Event::Emptied { .. }) {
             self.tell_rest();
         }
+        if matches!(event, Event::Shutdown) {
+            self.executor.end_all();
+        }
         let added = self.transitions.on_event(&event, &self.supervisor);
         let step = self.supervisor.handle(clock::now(), event);
         if let Some(tenant) = added {

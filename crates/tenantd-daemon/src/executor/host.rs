@@ -5,6 +5,7 @@
 pub(crate) mod admission;
 pub(crate) mod closing;
 mod ends;
+mod gathering;
 pub(crate) mod taking_up;
 #[cfg(test)]
 mod tests;
@@ -76,7 +77,7 @@ pub(crate) struct Host {
     pub(crate) unwanted: Unwanted,
     /// Who may take the datastore of another host.
     pub(crate) takeovers: Takeovers,
-    /// Tenants whose connections are about to be ended.
+    /// Tenants whose networks are about to be closed.
     pub(crate) leavers: Rc<Leavers>,
     pub(crate) admission: Rc<Admission>,
     pub(crate) taking_up: TakingUp,
@@ -190,9 +191,14 @@ impl Host {
             return;
         };
         let (network, link) = (self.network.clone(), plan.link.clone());
-        let admission = Rc::clone(&self.admission);
+        let (admission, tenant) = (Rc::clone(&self.admission), plan.name.clone());
+        let begun = admission.forgone();
         self.spawn(async move {
             admission.wait().await;
+            // It is released, or is about to be.
+            if admission.has_forgone(&tenant, begun) {
+                return;
+            }
             if let Err(why) = network.keep(link).await {
                 tracing::warn!("{why}");
             }

@@ -2,16 +2,18 @@
 //!
 //! What the plan changed while no supervisor ran is admitted before requests are answered. Of the others the firewall
 //! has what their plans say. They are compared afterwards: with thousands of tenants this takes longer than all the rest
-//! of an adoption. Whatever changes a network waits for the end of that.
+//! of an adoption. Whatever changes a network waits for the end of that, except a release: a tenant that is released is not
+//! compared any longer, and none is once all of them end.
 
-use std::cell::Cell;
-use std::collections::BTreeSet;
+use std::cell::{Cell, RefCell};
+use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 use std::sync::Arc;
 
 use futures_util::{StreamExt, stream};
 use tokio::sync::Notify;
 
+use tenantd_core::name::TenantName;
 use tenantd_core::plan::model::{LinkPlan, TenantPlan};
 use tenantd_host::timeline;
 
@@ -28,6 +30,16 @@ pub(crate) type Adopted = (Arc<TenantPlan>, LinkPlan);
 pub(crate) struct Admission {
     under_way: Cell<bool>,
     done: Notify,
+    /// The tenants that are compared right now.
+    present: RefCell<BTreeSet<TenantName>>,
+    /// One of them was compared.
+    one_done: Notify,
+    /// The tenants that need not be compared any longer, each with its number.
+    forgone: RefCell<BTreeMap<TenantName, u64>>,
+    /// How many times one was added to them.
+    count: Cell<u64>,
+    /// Whether none needs to be compared any longer.
+    abandoned: Cell<bool>,
 }
 
 /// Dropping it ends the admission.
@@ -45,9 +57,55 @@ impl Admission {
         }
     }
 
+    /// A tenant is compared from now on.
+    fn compare<'a>(&'a self, tenant: &'a TenantName) -> Present<'a> {
+        self.present.borrow_mut().insert(tenant.clone());
+        Present(self, tenant)
+    }
+
+    /// Compares a tenant no longer, and waits until it is not being compared.
+    pub(crate) async fn forgo(&self, tenant: &TenantName) {
+        self.count.update(|count| count + 1);
+        let number = self.count.get();
+        self.forgone.borrow_mut().insert(tenant.clone(), number);
+        loop {
+            let done = self.one_done.notified();
+            if !self.present.borrow().contains(tenant) {
+                return;
+            }
+            done.await;
+        }
+    }
+
+    /// How many times a tenant was forgone.
+    pub(crate) fn forgone(&self) -> u64 {
+        self.count.get()
+    }
+
+    /// Whether a tenant was forgone after so many others.
+    pub(crate) fn has_forgone(&self, tenant: &TenantName, begun: u64) -> bool {
+        let forgone = self.forgone.borrow();
+        forgone.get(tenant).is_some_and(|number| *number > begun)
+    }
+
+    /// Compares none any longer: all tenants are about to be released.
+    pub(crate) fn abandon(&self) {
+        self.abandoned.set(true);
+    }
+
     fn begin(self: &Rc<Self>) -> Admitting {
         self.under_way.set(true);
         Admitting(Rc::clone(self))
+    }
+}
+
+/// A tenant is being compared. Dropping it ends that.
+struct Present<'a>(&'a Admission, &'a TenantName);
+
+impl Drop for Present<'_> {
+    fn drop(&mut self) {
+        self.0.present.borrow_mut().remove(self.1);
+        self.0.one_done.notify_waiters();
     }
 }
 
@@ -96,6 +154,11 @@ impl Host {
     }
 
     async fn admit_one(&self, plan: Arc<TenantPlan>, link: LinkPlan) {
+        let admission = &self.admission;
+        if admission.abandoned.get() || admission.has_forgone(&plan.name, 0) {
+            return;
+        }
+        let _present = admission.compare(&plan.name);
         let limits = link.rate.outward.is_some() && link == plan.link;
         let mut admitted = self.admit_now(&plan.name, link).await;
         if admitted.is_ok() && limits {
@@ -111,5 +174,40 @@ impl Host {
         if let Err(failure) = self.network.retain(marks).await {
             tracing::error!("cannot remove the traffic of former tenants: {failure}");
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::pin::{Pin, pin};
+    use std::task::{Context, Waker};
+
+    use super::*;
+
+    fn is_ready(future: Pin<&mut impl Future>) -> bool {
+        let mut context = Context::from_waker(Waker::noop());
+        future.poll(&mut context).is_ready()
+    }
+
+    #[test]
+    fn a_release_waits_for_its_own_comparison_alone() {
+        let admission = Rc::new(Admission::default());
+        let [one, two]: [TenantName; 2] = ["one", "two"].map(|name| name.parse().unwrap());
+        let admitting = admission.begin();
+        let mut all = pin!(admission.wait());
+        assert!(!is_ready(all.as_mut()), "a provision waits for all");
+        let begun = admission.forgone();
+        assert!(is_ready(pin!(admission.forgo(&one))));
+        assert!(admission.has_forgone(&one, begun) && !admission.has_forgone(&two, begun));
+        let compared = admission.compare(&two);
+        let mut forgo = pin!(admission.forgo(&two));
+        assert!(!is_ready(forgo.as_mut()));
+        drop(compared);
+        assert!(is_ready(forgo));
+        assert!(!is_ready(all.as_mut()));
+        drop(admitting);
+        assert!(is_ready(all));
+        let later = admission.forgone();
+        assert!(!admission.has_forgone(&one, later), "it was before that");
     }
 }
