@@ -198,3 +198,27 @@ fn orphans_are_reaped_also_after_an_upgrade() {
     no_zombie(daemon.pid());
     daemon.end();
 }
+
+#[test]
+fn orphans_are_reaped_whose_signals_are_merged() {
+    let daemon = start("orphans");
+    let orphans = orphans(&daemon, 2);
+    let is = |pid: u32, state: &str| {
+        let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
+        stat.contains(&format!(") {state} ")).then_some(())
+    };
+    daemon.signal(Signal::SIGSTOP);
+    until("the supervisor is stopped", || is(daemon.pid(), "T"));
+    // The second signal is dropped, since the first is still pending.
+    for pid in &orphans {
+        signal(*pid, Signal::SIGKILL);
+        until("the orphan is a zombie", || is(*pid, "Z"));
+    }
+    daemon.signal(Signal::SIGCONT);
+    for pid in &orphans {
+        until("the number is free", || {
+            (!fs::exists(format!("/proc/{pid}")).unwrap()).then_some(())
+        });
+    }
+    daemon.end();
+}

@@ -10,29 +10,33 @@
 //! the child of each launch, because only the thread that made a process can release it from being
 //! traced; what the kernel hands over, and what was there before an upgrade, belongs to the main
 //! thread too. On SIGCHLD it releases each traced process that has stopped, and reaps each child that
-//! has ended. A child that has an owner is registered ([`Known`]), and its status kept.
+//! has ended: the one that the signal tells of at once, others when it [looks through all](looks). A child that has an owner
+//! is registered ([`Known`]), and its status kept.
 //!
 //! waitid(2) shows the same zombie until that is reaped, so none can be left for its owner to reap
 //! later. Without such a thread (the command line, tests) owners reap their children themselves.
+
+mod changes;
+mod looks;
 
 use std::collections::{HashMap, VecDeque};
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::process::{Child, ChildStderr, ChildStdout, Command};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, mpsc};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
-use rustix::event::{EventfdFlags, PollFd, PollFlags, eventfd, poll};
+use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
 use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, getpid, pidfd_open, set_child_subreaper};
 
 use crate::launch::memory::for_child;
-use crate::launch::raw::{self, Stop};
 use crate::launch::ready_fd::ReadyFd;
 use crate::process::{self, Ended};
 use crate::timeline;
+use looks::Looks;
 
 /// What the thread of the children and all others share.
 static SHARED: Mutex<Shared> = Mutex::new(Shared {
@@ -294,31 +298,48 @@ impl Children {
     }
 
     fn serve_all(&mut self) -> io::Result<()> {
+        let mut looks = Looks::new(Instant::now());
         loop {
-            let mut ready = [
-                PollFd::from_borrowed_fd(self.signals.as_fd(), PollFlags::IN),
-                PollFd::new(&self.wake, PollFlags::IN),
-            ];
-            match poll(&mut ready, None) {
-                Ok(_) | Err(Errno::INTR) => {}
-                Err(errno) => return Err(errno.into()),
+            self.wait(looks.pause(Instant::now()))?;
+            if self.was_woken()? {
+                looks.woken(Instant::now());
             }
-            self.drain()?;
             while do_next() {}
             if !shared().is_served {
                 return Ok(());
             }
-            release_traced()?;
-            while reap_next()? {}
+            while let Some(signal) = self.signals.read_signal()? {
+                looks.signalled(Instant::now());
+                changes::attend_to(signal.ssi_pid.cast_signed())?;
+            }
+            let begun = Instant::now();
+            if looks.pause(begun) == Some(Duration::ZERO) {
+                let is_complete = changes::attend_to_all()?;
+                looks.looked(is_complete, [begun, Instant::now()]);
+            }
         }
     }
 
-    /// Reads what woke this thread, before it looks: what comes meanwhile wakes it again.
-    fn drain(&mut self) -> io::Result<()> {
-        while self.signals.read_signal()?.is_some() {}
+    /// Waits for a signal, or until this thread is woken; not longer than a limit.
+    fn wait(&self, limit: Option<Duration>) -> io::Result<()> {
+        let limit = limit.map(Timespec::try_from).transpose();
+        let limit = limit.map_err(io::Error::other)?;
+        let mut ready = [
+            PollFd::from_borrowed_fd(self.signals.as_fd(), PollFlags::IN),
+            PollFd::new(&self.wake, PollFlags::IN),
+        ];
+        match poll(&mut ready, limit.as_ref()) {
+            Ok(_) | Err(Errno::INTR) => Ok(()),
+            Err(errno) => Err(errno.into()),
+        }
+    }
+
+    /// Whether another thread has woken this one. Asked before it looks: what comes meanwhile wakes it again.
+    fn was_woken(&self) -> io::Result<bool> {
         let mut count = [0_u8; 8];
         match rustix::io::read(&self.wake, &mut count) {
-            Ok(_) | Err(Errno::AGAIN | Errno::INTR) => Ok(()),
+            Ok(_) => Ok(true),
+            Err(Errno::AGAIN | Errno::INTR) => Ok(false),
             Err(errno) => Err(errno.into()),
         }
     }
@@ -333,58 +354,4 @@ fn do_next() -> bool {
         work();
     }
     is_some
-}
-
-/// Releases each process that this one traces and that has stopped: nobody here ever asked for that.
-/// It gets the signal that it stopped at.
-fn release_traced() -> Result<(), Errno> {
-    while let Some(Stop {
-        pid,
-        is_traced,
-        signal,
-    }) = raw::stopped_child()?
-    {
-        if !is_traced {
-            continue;
-        }
-        tracing::debug!(
-            pid,
-            signal,
-            "released a process that had asked to be traced"
-        );
-        match raw::release_traced(pid, signal) {
-            // It was killed meanwhile, or another thread of ours traces it.
-            Ok(()) | Err(Errno::SRCH) => {}
-            Err(errno) => return Err(errno),
-        }
-    }
-    Ok(())
-}
-
-/// Reaps one child that has ended, if there is one. Returns whether there may be another one.
-fn reap_next() -> Result<bool, Errno> {
-    let mut shared = shared();
-    let Some(pid) = raw::ended_child()? else {
-        return Ok(false);
-    };
-    let is_known = shared
-        .known
-        .as_ref()
-        .is_some_and(|it| it.contains_key(&pid));
-    if !is_known && shared.being_made > 0 {
-        // Perhaps it is about to be registered; then this is called again.
-        return Ok(false);
-    }
-    timeline::mark("children: reap", "");
-    let Some(ended) = raw::reap(pid)? else {
-        // Its owner was faster.
-        return Ok(true);
-    };
-    match shared.known.as_mut().and_then(|known| known.remove(&pid)) {
-        Some(status) => {
-            let _first = status.set(ended);
-        }
-        None => tracing::debug!(pid, ?ended, "reaped a process that lost its parent"),
-    }
-    Ok(true)
 }

@@ -60,10 +60,32 @@ pub(crate) struct Stop {
     pub(crate) signal: i32,
 }
 
-/// The next child that has stopped, see waitid(2); `None` if there is none. Each stop is reported
-/// once.
-pub(crate) fn stopped_child() -> Result<Option<Stop>, Errno> {
-    let found = wait(libc::P_ALL, 0, libc::WSTOPPED | libc::WNOHANG)?;
+/// What has happened to a child, or to a thread that this process traces.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Change {
+    /// It has stopped.
+    Stopped(i32),
+    /// It has ended.
+    Ended(i32),
+}
+
+/// What has happened to one child, or to any: then the kernel goes through all of them. `None` if nothing has. It
+/// is the same again until the stop is [noted](note_stop), or the child [reaped](reap).
+pub(crate) fn change(of: Option<i32>) -> Result<Option<Change>, Errno> {
+    let (kind, id) = match of {
+        Some(pid) => (libc::P_PID, number(pid)?),
+        None => (libc::P_ALL, 0),
+    };
+    let options = libc::WEXITED | libc::WSTOPPED | libc::WNOHANG | libc::WNOWAIT;
+    Ok(wait(kind, id, options)?.map(|found| match found.code {
+        libc::CLD_TRAPPED | libc::CLD_STOPPED => Change::Stopped(found.pid),
+        _ => Change::Ended(found.pid),
+    }))
+}
+
+/// Notes that a child has stopped, so that this is not reported again. `None` if it has not, or not since.
+pub(crate) fn note_stop(pid: i32) -> Result<Option<Stop>, Errno> {
+    let found = wait(libc::P_PID, number(pid)?, libc::WSTOPPED | libc::WNOHANG)?;
     Ok(found.map(|found| Stop {
         pid: found.pid,
         is_traced: found.code == libc::CLD_TRAPPED,
@@ -71,17 +93,13 @@ pub(crate) fn stopped_child() -> Result<Option<Stop>, Errno> {
     }))
 }
 
-/// A child that has ended, or a thread that this process traces; `None` if there is none. Does not
-/// reap it, so it is the same again until it is reaped.
-pub(crate) fn ended_child() -> Result<Option<i32>, Errno> {
-    let options = libc::WEXITED | libc::WNOHANG | libc::WNOWAIT;
-    Ok(wait(libc::P_ALL, 0, options)?.map(|found| found.pid))
+fn number(pid: i32) -> Result<libc::id_t, Errno> {
+    libc::id_t::try_from(pid).map_err(|_| Errno::INVAL)
 }
 
 /// Reaps a child, or a thread that this process traces. `None` if it has not ended, or is none.
 pub(crate) fn reap(pid: i32) -> Result<Option<Ended>, Errno> {
-    let id = libc::id_t::try_from(pid).map_err(|_| Errno::INVAL)?;
-    let found = wait(libc::P_PID, id, libc::WEXITED | libc::WNOHANG)?;
+    let found = wait(libc::P_PID, number(pid)?, libc::WEXITED | libc::WNOHANG)?;
     Ok(found.map(|found| match found.code {
         libc::CLD_EXITED => Ended::Status(found.status),
         libc::CLD_KILLED | libc::CLD_DUMPED => Ended::Signal(found.status),

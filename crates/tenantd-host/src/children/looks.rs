@@ -1,0 +1,122 @@
+//! When the thread of the children looks through all of them.
+//!
+//! SIGCHLD tells of one child, and as long as it is pending, of no other one (signal(7)). So the thread takes care of the
+//! child that it is told of, and looks for others later. The kernel goes through all children for that, so it takes the
+//! longer the more tenants there are: the thread looks so seldom that it takes a small part of its time.
+
+use std::time::{Duration, Instant};
+
+/// The time from a signal to the look. Other signals may follow, and most children are reaped by their owners
+/// meanwhile.
+const LATER: Duration = Duration::from_millis(10);
+
+/// After a look, the thread does something else for this many times as long.
+const PAUSES: u32 = 50;
+
+/// When to look next.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Next {
+    /// Once there is a signal.
+    Signalled,
+    At(Instant),
+    /// Once this thread is woken: the last look has found a child that may be about to be registered.
+    Woken,
+}
+
+/// The looks of the thread of the children.
+#[derive(Debug)]
+pub(super) struct Looks {
+    next: Next,
+    /// Not before this.
+    earliest: Instant,
+}
+
+impl Looks {
+    /// The first one is due: there may be children of the program before an upgrade.
+    pub(super) fn new(now: Instant) -> Self {
+        Self {
+            next: Next::At(now),
+            earliest: now,
+        }
+    }
+
+    /// A signal told of a child, and perhaps there are others.
+    pub(super) fn signalled(&mut self, now: Instant) {
+        if self.next == Next::Signalled {
+            self.next = Next::At(self.earliest.max(now + LATER));
+        }
+    }
+
+    /// The thread was woken, perhaps since all children are registered now.
+    pub(super) fn woken(&mut self, now: Instant) {
+        if self.next == Next::Woken {
+            self.next = Next::At(self.earliest.max(now));
+        }
+    }
+
+    /// The time until the next look; `None` if that depends on what happens.
+    pub(super) fn pause(&self, now: Instant) -> Option<Duration> {
+        match self.next {
+            Next::At(time) => Some(time.saturating_duration_since(now)),
+            Next::Signalled | Next::Woken => None,
+        }
+    }
+
+    /// The thread has looked through all children, or only as far as one that may be about to be registered.
+    pub(super) fn looked(&mut self, is_complete: bool, [begun, ended]: [Instant; 2]) {
+        let took = ended.saturating_duration_since(begun);
+        self.earliest = ended + took * PAUSES;
+        self.next = match is_complete {
+            true => Next::Signalled,
+            false => Next::Woken,
+        };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MS: Duration = Duration::from_millis(1);
+
+    #[test]
+    fn without_a_signal_there_is_no_look() {
+        let now = Instant::now();
+        let mut looks = Looks::new(now);
+        assert_eq!(looks.pause(now), Some(Duration::ZERO));
+        looks.looked(true, [now, now + MS]);
+        looks.woken(now + MS);
+        assert_eq!(looks.pause(now + 1000 * MS), None);
+    }
+
+    #[test]
+    fn a_look_follows_the_first_of_several_signals() {
+        let now = Instant::now();
+        let mut looks = Looks::new(now);
+        looks.looked(true, [now, now]);
+        looks.signalled(now);
+        looks.signalled(now + 9 * MS);
+        assert_eq!(looks.pause(now + 9 * MS), Some(MS));
+        assert_eq!(looks.pause(now + 20 * MS), Some(Duration::ZERO));
+    }
+
+    #[test]
+    fn long_looks_are_seldom() {
+        let now = Instant::now();
+        let mut looks = Looks::new(now);
+        looks.looked(true, [now, now + 2 * MS]);
+        looks.signalled(now + 2 * MS);
+        assert_eq!(looks.pause(now + 2 * MS), Some(100 * MS));
+    }
+
+    #[test]
+    fn a_child_that_may_be_registered_later_is_looked_for_once_it_could_be() {
+        let now = Instant::now();
+        let mut looks = Looks::new(now);
+        looks.looked(false, [now, now + MS]);
+        looks.signalled(now + MS);
+        assert_eq!(looks.pause(now + MS), None);
+        looks.woken(now + 11 * MS);
+        assert_eq!(looks.pause(now + 11 * MS), Some(40 * MS));
+    }
+}
