@@ -12,7 +12,7 @@ use tenantd_daemon::manifest::ManifestFile;
 use tenantd_daemon::{self, Start, logs, own_log, signals};
 use tenantd_host::doctor::{self, Grade};
 use tenantd_host::inherited::Inherited;
-use tenantd_host::launch::memory;
+use tenantd_host::launch::{self, memory};
 use tenantd_host::{limits, timeline};
 
 /// Runs all tenants of a manifest until a signal stops them. If a running supervisor started this
@@ -56,6 +56,7 @@ fn supervise(
     inherited: Inherited,
     descriptors: rustix::process::Rlimit,
 ) -> anyhow::Result<End> {
+    launch::make_room();
     // Before the plan, which is the largest that it has.
     let kept = memory::keep_from_children();
     let reading = timeline::span("start: read the manifest", config);

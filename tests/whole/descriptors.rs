@@ -19,6 +19,18 @@ fn open(pid: u32) -> usize {
     fs::read_dir(format!("/proc/{pid}/fd")).unwrap().count()
 }
 
+/// How many processes a process has put aside: no child of a launch copies these descriptors.
+fn aside(pid: u32) -> usize {
+    let open = fs::read_dir(format!("/proc/{pid}/fd")).unwrap();
+    let open = open.filter_map(|fd| {
+        let fd = fd.ok()?;
+        let number: u32 = fd.file_name().to_str()?.parse().ok()?;
+        Some((number, fs::read_link(fd.path()).ok()?))
+    });
+    open.filter(|(number, link)| *number >= 2048 && link.ends_with("anon_inode:[pidfd]"))
+        .count()
+}
+
 fn collector(daemon: &Daemon) -> u32 {
     found_collector(daemon).unwrap().cast_unsigned()
 }
@@ -65,6 +77,7 @@ fn a_hundred_tenants_need_one_descriptor_each_and_three_of_the_log_collector() {
         });
         assert!(open(collector(&daemon)) <= OWN + 3 * 100, "{how}");
         assert_eq!(netns::kept(daemon.pid()).len(), 100, "{how}");
+        assert_eq!(aside(daemon.pid()), 100, "{how}");
     }
     daemon.end();
 }

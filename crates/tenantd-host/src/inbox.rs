@@ -23,6 +23,7 @@ use rustix::net::{
     SocketType, recvmsg, socket_with,
 };
 
+use crate::launch::put_aside;
 use crate::launch::raw::refuse_descriptors;
 
 /// The most descriptors in one message (`SCM_MAX_FD`, unix(7)).
@@ -84,7 +85,7 @@ impl Inbox {
         rustix::fs::chmod(&path, Mode::from_raw_mode(0o666))?;
         rustix::fs::renameat(&at, new(name), &at, name)?;
         Ok(Self {
-            socket: UnixDatagram::from(socket),
+            socket: UnixDatagram::from(put_aside(&socket)?),
         })
     }
 

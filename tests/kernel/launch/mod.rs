@@ -3,6 +3,7 @@
 mod attributes;
 mod bench;
 mod converting;
+mod descriptors;
 mod files;
 mod filesystems;
 mod folders;

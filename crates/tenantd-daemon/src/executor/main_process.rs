@@ -18,7 +18,7 @@ use tenantd_core::supervisor::event::{Event, LaunchId};
 use tenantd_host::cgroup::Leaf;
 use tenantd_host::children::Known;
 use tenantd_host::crash;
-use tenantd_host::launch::ready_fd::ReadyFd;
+use tenantd_host::launch::{self, ready_fd::ReadyFd};
 use tenantd_host::main_process::{guess, open_in, read_pid_file};
 use tenantd_host::process::{self, Ended};
 
@@ -287,7 +287,7 @@ async fn opened(leaf: Leaf, pid: i32) -> io::Result<Option<Process>> {
     Ok(Some(Process {
         pid,
         start_ticks,
-        fd: ReadyFd::new(fd)?,
+        fd: ReadyFd::new(launch::put_aside(fd)?)?,
         known: Known::register(pid),
     }))
 }

@@ -7,7 +7,7 @@ use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use tenantd_host::cgroup::Leaf;
 use tenantd_host::children::Known;
 use tenantd_host::launch::ready_fd::ReadyFd;
-use tenantd_host::process;
+use tenantd_host::{launch, process};
 
 use crate::executor::inventory::Process;
 use crate::state_file::record::ProcessKey;
@@ -31,7 +31,7 @@ pub(crate) fn open_process(key: ProcessKey) -> io::Result<Option<Process>> {
     Ok(Some(Process {
         pid: key.pid,
         start_ticks: key.start_ticks,
-        fd: ReadyFd::new(pidfd)?,
+        fd: ReadyFd::new(launch::put_aside(pidfd)?)?,
         known,
     }))
 }

@@ -48,7 +48,7 @@ struct Fault(Stage, u16, Errno);
 /// Runs the stages and executes the program. If a stage fails, reports it and exits.
 pub(super) fn run(spec: &Spec, pipes: &Pipes<'_>) -> ! {
     let report = pipes.report;
-    if let Err(errno) = close_others(&pipes.kept) {
+    if let Err(errno) = close_others(pipes) {
         send(report, Stage::Descriptors, 0, errno.raw_os_error());
     } else {
         pipes.steps.end(Stage::Descriptors);

@@ -5,7 +5,7 @@ use std::mem::MaybeUninit;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
 use linux_raw_sys::general::{
-    CLONE_CLEAR_SIGHAND, CLONE_INTO_CGROUP, CLONE_NEWNS, CLONE_PIDFD, clone_args,
+    CLONE_CLEAR_SIGHAND, CLONE_FILES, CLONE_INTO_CGROUP, CLONE_NEWNS, CLONE_PIDFD, clone_args,
 };
 use rustix::io::Errno;
 
@@ -69,7 +69,8 @@ pub(super) fn on_their_thread<T: Send>(work: impl FnOnce() -> T + Send) -> Optio
 
 /// Clones this process. The child gets a copy of the memory and a mount namespace of its own, is in
 /// `cgroup` from its start, and runs [`child::run`]. Returns the child's process ID and a pidfd,
-/// which is close-on-exec.
+/// which is close-on-exec. If the caller waits until it has [parted](super::parting), it shares the table of
+/// descriptors until then.
 ///
 /// It uses the raw system call: glibc has no wrapper for clone3(2), and its fork(2) would take the
 /// locks of its allocator. The flags are from linux-raw-sys, because libc's overflow to 0.
@@ -91,6 +92,9 @@ fn clone_here(
     args.flags = u64::from(CLONE_PIDFD | CLONE_NEWNS) | CLONE_CLEAR_SIGHAND;
     args.pidfd = std::ptr::from_mut(&mut pidfd) as u64;
     args.exit_signal = libc::SIGCHLD.unsigned_abs().into();
+    if pipes.parted.is_some() {
+        args.flags |= u64::from(CLONE_FILES);
+    }
     if let Some(cgroup) = cgroup {
         args.flags |= CLONE_INTO_CGROUP;
         args.cgroup = cgroup.as_raw_fd().unsigned_abs().into();
@@ -98,7 +102,8 @@ fn clone_here(
     // SAFETY: `args` is a clone_args of the size that is given, and its `pidfd` points to an int
     // that outlives the call. Without CLONE_VM and a stack the child continues here in a copy of
     // this thread's memory, as after fork(2). The process may have other threads, which the child
-    // has not: so it only calls child::run, which makes system calls and does not return.
+    // has not: so it only calls child::run, which makes system calls and does not return. Its first call ends
+    // the sharing of descriptors, or it exits.
     let pid = unsafe {
         libc::syscall(
             libc::SYS_clone3,

@@ -10,7 +10,7 @@
 //! ```text
 //! parent                                        child
 //! spec: claim, mounts, C strings, tables
-//! clone: clone3 ──────────────────────────────▶ child: closes what it does not need, enters the
+//! clone: clone3 ──────────────────────────────▶ child: takes the descriptors that it needs, enters the
 //! landlock: permit writing                      namespace, attaches the mounts, and waits
 //! claim: record the process ──── go ──────────▶ one line per stage, in order
 //! templates: mounts for the next launch
@@ -50,6 +50,7 @@ mod mounts;
 pub mod observe;
 pub(super) mod option;
 mod outer;
+mod parting;
 mod privileges;
 pub(super) mod raw;
 pub mod ready_fd;
@@ -89,6 +90,8 @@ pub use domain::Domain;
 pub use lid::Lid;
 pub(crate) use lookup::FILES as LOOKUP_FILES;
 use memory::for_child;
+use parting::Parting;
+pub use parting::{make_room, put_aside};
 pub use privileges::Rights;
 pub use rehearsal::{rehearse, rehearse_all};
 pub use report::Report;
@@ -102,6 +105,9 @@ pub(crate) use view::names::FILES as NAME_FILES;
 /// How long a killed child may take to end. One that waits for a filesystem that hangs is reaped
 /// later.
 const ABANDONED: Duration = Duration::from_secs(5);
+
+/// How long a child may take until its first system call.
+const UNPARTED: Duration = Duration::from_secs(5);
 
 /// The parameters of a launch.
 #[derive(Debug, Clone, Copy)]
@@ -191,6 +197,44 @@ pub(crate) fn devices(size: u64) -> Result<Vec<(PathBuf, OwnedFd)>, Failure> {
     view::devices(size)
 }
 
+/// What a child has of the pipes to its parent.
+struct Ends {
+    report: OwnedFd,
+    waits: OwnedFd,
+    parting: Parting,
+    steps: Option<StepsPipe>,
+}
+
+impl Ends {
+    /// Also returns the parent's ends: from which it reads the report, and to which it writes that the child may continue.
+    fn new() -> Result<(Self, OwnedFd, OwnedFd), Failure> {
+        let (read, report) = report::pipe()?;
+        let (waits, go) = report::go_pipe()?;
+        let (parting, steps) = (Parting::new()?, StepsPipe::new()?);
+        let ends = Self {
+            report,
+            waits,
+            parting,
+            steps,
+        };
+        Ok((ends, read, go))
+    }
+
+    fn pipes(&self, spec: &spec::Spec) -> Box<Pipes<'_>> {
+        let mut kept = vec![self.report.as_fd(), self.waits.as_fd(), self.parting.fd()];
+        kept.extend(self.steps.as_ref().map(StepsPipe::fd));
+        for_child(|| {
+            Box::new(Pipes {
+                report: self.report.as_fd(),
+                parted: Some(self.parting.fd()),
+                go: Some(self.waits.as_fd()),
+                steps: self.steps.as_ref().map_or(Steps::NONE, StepsPipe::steps),
+                kept: spec.descriptors(&kept),
+            })
+        })
+    }
+}
+
 /// Prepares and makes the child. The caller then waits for [`Report::outcome`]. Blocks for about a
 /// millisecond, so call it on a blocking thread; the child does not depend on that thread.
 ///
@@ -214,27 +258,15 @@ pub fn launch<W>(
     if let Some(leaf) = order.leaf {
         limits::note_launch(leaf, &order.launch.limits)?;
     }
-    let (read, write) = report::pipe()?;
-    let (waits, go) = report::go_pipe()?;
     let cgroup = cgroup.as_ref().map(AsFd::as_fd);
     crash::point("launch: before the clone", order.label);
-    let timed = StepsPipe::new()?;
-    let mut kept = vec![write.as_fd(), waits.as_fd()];
-    kept.extend(timed.as_ref().map(StepsPipe::fd));
-    let pipes = for_child(|| {
-        Box::new(Pipes {
-            report: write.as_fd(),
-            go: Some(waits.as_fd()),
-            steps: timed.as_ref().map_or(Steps::NONE, StepsPipe::steps),
-            kept: spec.descriptors(&kept),
-        })
-    });
+    let (ends, read, go) = Ends::new()?;
+    let pipes = ends.pipes(&spec);
     let outer = outer::prepare(order)?;
     let begun = timeline::now();
     let Cloned { pid, pidfd, known } =
         clone::clone(&spec, outer.as_ref(), cgroup, &pipes, order.label)?;
     crash::point("launch: cloned", order.label);
-    drop((write, waits));
     // The program does not run yet, so the child is in the namespace that it was made in.
     let namespace = MountNamespace::of(pid).ok().flatten();
     let view = LaunchView {
@@ -250,8 +282,11 @@ pub fn launch<W>(
     // It fails only if the child was killed: its report will say so.
     let _gone = rustix::io::write(&go, &[0]);
     crash::point("launch: told to go on", order.label);
-    if let Some(timed) = timed {
-        timed.follow(pid, order.label, begun);
+    // Not before: the child is told as early as possible, and has parted long since if there was a processor for it.
+    let parted = ends.parting.wait(pidfd.as_fd(), UNPARTED);
+    parted.map_err(|why| abandon(order.leaf, (&pidfd, &known), why))?;
+    if let Some(steps) = ends.steps {
+        steps.follow(pid, order.label, begun);
     }
     // The child may be on this processor: to close three descriptors per folder here would delay it.
     let used = Used {

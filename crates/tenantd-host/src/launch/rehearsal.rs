@@ -113,6 +113,8 @@ fn rehearse_phase(
     let pipes = for_child(|| {
         Box::new(Pipes {
             report: write.as_fd(),
+            // It has a copy from the start: what it uses is closed at once.
+            parted: None,
             go: None,
             steps: Steps::NONE,
             kept: spec.descriptors(&[write.as_fd()]),

@@ -1,8 +1,8 @@
 //! Makes detached mounts in memory read-only, once they have their files.
 //!
 //! The kernel refuses that with EBUSY while a descriptor is open for writing, see mount_setattr(2). Each file is
-//! closed by then, but a child that another thread makes meanwhile has copies of all descriptors, until it
-//! closes them or executes a program.
+//! closed by then, but a child that another thread makes meanwhile may have a copy of its descriptor, until it
+//! closes that or executes a program.
 
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::{Duration, Instant};

@@ -215,7 +215,8 @@ fn order(
         watchdog_pid: has_watchdog(plan, phase),
     };
     launch::launch(&order, |pidfd, report| {
-        let watched = pidfd.try_clone().and_then(ReadyFd::new);
+        let watched = launch::put_aside(pidfd).map_err(Into::into);
+        let watched = watched.and_then(ReadyFd::new);
         let watched = watched.map_err(|error| broken(Stage::Clone, &plan.name, &error))?;
         last()?;
         Ok((watched, report.watched()?))

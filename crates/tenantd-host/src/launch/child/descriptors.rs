@@ -14,6 +14,8 @@ use crate::lock::LOCK_FD;
 pub(in crate::launch) struct Pipes<'a> {
     /// The writing end of the report.
     pub(in crate::launch) report: BorrowedFd<'a>,
+    /// Where the child says that it no longer shares the table of its parent; `None` if it never did.
+    pub(in crate::launch) parted: Option<BorrowedFd<'a>>,
     /// From which the child reads one byte before it confines itself and executes anything; `None` for a rehearsal.
     pub(in crate::launch) go: Option<BorrowedFd<'a>>,
     /// The times of its steps, for the timeline.
@@ -22,17 +24,26 @@ pub(in crate::launch) struct Pipes<'a> {
     pub(in crate::launch) kept: Vec<u32>,
 }
 
-/// Closes what the child does not use, such as the supervisor's locks and the namespaces of other
+/// Parts from the table of the supervisor, and closes what the child does not use, such as the supervisor's locks and the namespaces of other
 /// tenants: a child that is stopped must not hold them.
-pub(super) fn close_others(kept: &[u32]) -> Result<(), Errno> {
+///
+/// It is the first that the child does: until the first call has succeeded, the table may be that of the supervisor,
+/// and whatever the child opened or closed, the supervisor would. That call copies no more than the descriptors up to the
+/// last one that is used.
+pub(super) fn close_others(pipes: &Pipes<'_>) -> Result<(), Errno> {
+    let last = pipes.kept.last().copied().unwrap_or_default().max(2);
+    close_range(last.saturating_add(1), u32::MAX, libc::CLOSE_RANGE_UNSHARE)?;
+    if let Some(parted) = pipes.parted {
+        rustix::io::write(parted, &1_u64.to_ne_bytes())?;
+    }
     let mut first: u32 = 3;
-    for &used in kept {
+    for &used in &pipes.kept {
         if used > first {
             close_range(first, used - 1, 0)?;
         }
         first = first.max(used.saturating_add(1));
     }
-    close_range(first, u32::MAX, 0)
+    Ok(())
 }
 
 /// Waits until the parent has recorded this process, and says whether it did.
