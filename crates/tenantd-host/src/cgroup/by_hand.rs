@@ -24,6 +24,9 @@ const SET: &str = "trusted.tenantd.set";
 /// The maximum size of it in bytes.
 const SET_MAX: usize = 16384;
 
+/// Enough for some limits.
+const SET_FEW: usize = 512;
+
 /// The leaves whose limits are being set. The limits of one leaf are set by one thread at a time, so that a change
 /// of the manifest and one by hand come one after the other.
 static BEING_SET: Mutex<BTreeMap<PathBuf, Arc<Mutex<()>>>> = Mutex::new(BTreeMap::new());
@@ -59,8 +62,20 @@ impl Drop for Setting {
 
 /// The limits of the leaf with this path that were set by hand.
 pub(crate) fn by_hand_of(path: &Path) -> Result<ByHand, Failure> {
-    let mut bytes = vec![0; SET_MAX];
-    match getxattr(path, SET, &mut bytes[..]) {
+    // The kernel clears as many bytes as are asked for, and most tenants have none.
+    let mut few = [0; SET_FEW];
+    match getxattr(path, SET, &mut few[..]) {
+        Err(Errno::RANGE) => {
+            let mut bytes = vec![0; SET_MAX];
+            let found = getxattr(path, SET, &mut bytes[..]);
+            read(path, found, &bytes)
+        }
+        found => read(path, found, &few),
+    }
+}
+
+fn read(path: &Path, found: Result<usize, Errno>, bytes: &[u8]) -> Result<ByHand, Failure> {
+    match found {
         Ok(length) => {
             let text = bytes.get(..length).unwrap_or_default();
             Ok(ByHand::read(&String::from_utf8_lossy(text)))
@@ -223,5 +238,22 @@ mod tests {
         drop(second.wait());
         drop(second);
         assert!(!BEING_SET.lock().unwrap().contains_key(path));
+    }
+}
+
+#[cfg(test)]
+mod as_root {
+    use super::*;
+
+    #[test]
+    fn what_is_set_by_hand_may_be_long() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path();
+        assert!(by_hand_of(path).unwrap().is_empty());
+        for length in [10, 2 * SET_FEW] {
+            let text = format!("memory.max\t\t1G\t{}\n", "x".repeat(length));
+            setxattr(path, SET, text.as_bytes(), XattrFlags::empty()).unwrap();
+            assert_eq!(by_hand_of(path).unwrap().text(), text);
+        }
     }
 }
