@@ -10,6 +10,7 @@ mod cells;
 mod conventions;
 mod dependencies;
 mod golden;
+mod growth;
 mod learned;
 mod manifest;
 mod places;

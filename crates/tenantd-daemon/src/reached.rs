@@ -11,7 +11,7 @@
 mod held_back;
 mod pressure;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::io;
 use std::path::Path;
 use std::time::Duration;
@@ -44,7 +44,9 @@ pub(crate) struct Reached {
     of: BTreeMap<TenantName, Of>,
     /// When to look at tenants again, in this order.
     rests: VecDeque<(Instant, TenantName)>,
-    changed: VecDeque<TenantName>,
+    /// The same tenants.
+    resting: BTreeSet<TenantName>,
+    changed: BTreeSet<TenantName>,
     pressure: Pressure,
     held_back: Counts,
 }
@@ -70,7 +72,8 @@ impl Reached {
             is_refused: false,
             of: BTreeMap::new(),
             rests: VecDeque::new(),
-            changed: VecDeque::new(),
+            resting: BTreeSet::new(),
+            changed: BTreeSet::new(),
             pressure: Pressure::new(),
             held_back: Counts::of(logs),
         }
@@ -121,17 +124,23 @@ impl Reached {
                 self.changed.extend(starved);
                 Ok(Vec::new())
             }
-            () = rested => Ok(self.rests.pop_front().into_iter().map(|(_, tenant)| tenant).collect()),
+            () = rested => Ok(self.rested().into_iter().collect()),
         }
     }
 
     fn rest(&mut self, tenants: &[TenantName]) {
         let until = Instant::now() + REST;
         for tenant in tenants {
-            if self.rests.iter().all(|(_, resting)| resting != tenant) {
+            if self.resting.insert(tenant.clone()) {
                 self.rests.push_back((until, tenant.clone()));
             }
         }
+    }
+
+    fn rested(&mut self) -> Option<TenantName> {
+        let (_, tenant) = self.rests.pop_front()?;
+        self.resting.remove(&tenant);
+        Some(tenant)
     }
 
     /// Looks at tenants that have reached a limit.
@@ -154,7 +163,7 @@ impl Reached {
                 self.forget(&tenant);
                 continue;
             }
-            if self.rests.iter().all(|(_, resting)| *resting != tenant) {
+            if !self.resting.contains(&tenant) {
                 // First, so that nothing is missed between both.
                 self.watch(&tenant, inventory);
             }
@@ -259,15 +268,17 @@ impl Reached {
             let logged = if is_logged { count } else { logged };
             of.since.insert(limit, (count, logged));
         }
-        if has_changed && !self.changed.contains(tenant) {
-            self.changed.push_back(tenant.clone());
+        if has_changed {
+            self.changed.insert(tenant.clone());
         }
     }
 
     /// Forgets a tenant that was removed from the manifest.
     pub(crate) fn on_removed(&mut self, tenant: &TenantName) {
         self.forget(tenant);
-        self.rests.retain(|(_, resting)| resting != tenant);
+        if self.resting.remove(tenant) {
+            self.rests.retain(|(_, resting)| resting != tenant);
+        }
     }
 
     fn forget(&mut self, tenant: &TenantName) {
@@ -278,7 +289,7 @@ impl Reached {
 
     /// The next input for the loop.
     pub(crate) fn poll(&mut self) -> Option<Input> {
-        self.changed.pop_front().map(Input::Changed)
+        self.changed.pop_first().map(Input::Changed)
     }
 }
 

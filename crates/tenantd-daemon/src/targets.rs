@@ -15,7 +15,10 @@
 //! the tenant's start, whenever the host's mount table changes.
 
 pub(crate) mod check;
+mod due;
 mod group;
+#[cfg(test)]
+mod tests;
 mod watched;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -30,7 +33,6 @@ use tenantd_core::name::TenantName;
 use tenantd_core::stage::{Failure, Stage};
 use tenantd_core::supervisor::Transition;
 use tenantd_core::supervisor::event::{Event, LaunchId};
-use tenantd_core::supervisor::time::Moment;
 use tenantd_core::supervisor::view::StateWord;
 use tenantd_host::targets::{self, Change, HostWatch, MountTable};
 
@@ -64,6 +66,10 @@ pub(crate) struct Targets {
     of: BTreeMap<TenantName, Paths>,
     /// Groups to check, in no order.
     to_check: BTreeSet<Paths>,
+    /// Groups of which a loss settles. The loop asks for the earliest before each wait.
+    settling: BTreeSet<Paths>,
+    /// The number of tenants that run without Landlock.
+    sealing: usize,
     under_way: usize,
     /// Numbers with changes that are not known yet: a check has not reported them.
     early: BTreeSet<i32>,
@@ -94,6 +100,8 @@ impl Targets {
             groups: BTreeMap::new(),
             of: BTreeMap::new(),
             to_check: BTreeSet::new(),
+            settling: BTreeSet::new(),
+            sealing: 0,
             under_way: 0,
             early: BTreeSet::new(),
             done,
@@ -198,6 +206,7 @@ impl Targets {
         let known = entry.running.as_ref().and_then(|running| running.view);
         let guarded = Guarded::new(launch, known);
         if guarded.seal {
+            self.sealing += 1;
             self.watch_mounts();
         }
         let (paths, group) = match self.groups.get_key_value(&paths) {
@@ -238,15 +247,23 @@ impl Targets {
         let Some(paths) = self.of.remove(tenant) else {
             return;
         };
-        if let Some(group) = self.groups.get_mut(&paths)
-            && group.remove(tenant)
-        {
+        let Some(group) = self.groups.get_mut(&paths) else {
+            return;
+        };
+        let removed = group.remove(tenant);
+        if group.is_empty() {
+            let chain = std::mem::take(&mut group.chain);
+            self.watched.release(chain);
             self.groups.remove(&paths);
             self.to_check.remove(&paths);
+            self.settling.remove(&paths);
             self.prune();
         }
-        if self.mounts.is_some() && !self.groups.values().any(Group::seals) {
-            self.mounts = None;
+        if removed.is_some_and(|guarded| guarded.seal) {
+            self.sealing -= 1;
+            if self.sealing == 0 {
+                self.mounts = None;
+            }
         }
     }
 
@@ -256,10 +273,8 @@ impl Targets {
             return;
         }
         self.early.clear();
-        let groups = &self.groups;
-        let is_needed = |path: &Path| groups.values().any(|group| group.chain.contains(path));
         if let Some(watch) = &self.watch {
-            self.watched.retain(watch, is_needed);
+            self.watched.prune(watch);
         }
     }
 
@@ -344,6 +359,12 @@ impl Targets {
         }
         let (paths, was_run) = (Arc::clone(&checked.paths), checked.was_run);
         if let Some(group) = self.groups.get_mut(&paths) {
+            if !checked.targets.is_empty() {
+                let chain = checked.watched.iter().map(|(path, _)| path.clone());
+                let before = std::mem::replace(&mut group.chain, chain.collect());
+                self.watched.need(&group.chain);
+                self.watched.release(before);
+            }
             for (tenant, launch, target) in group.on_checked(checked, clock::now()) {
                 tracing::debug!(%tenant, "{tenant}: lost the mount at {}", target.display());
                 let why = group.why(&target);
@@ -353,6 +374,10 @@ impl Targets {
             if !was_run {
                 group.check_all();
             }
+            match group.is_settling() {
+                true => self.settling.insert(Arc::clone(&paths)),
+                false => self.settling.remove(&paths),
+            };
             if group.wants_check() {
                 self.to_check.insert(paths);
             }
@@ -361,22 +386,6 @@ impl Targets {
             self.touch(&path, How::Removed);
         }
         self.prune();
-    }
-
-    /// When to call [`Targets::on_due`] next. None while no mount is lost.
-    pub(crate) fn deadline(&self) -> Option<Moment> {
-        self.groups.values().filter_map(Group::due).min()
-    }
-
-    /// Checks again where the time to settle is over.
-    pub(crate) fn on_due(&mut self, now: Moment, inventory: &Inventory) {
-        for (paths, group) in &mut self.groups {
-            if group.due().is_some_and(|due| due <= now) {
-                group.check_all();
-                self.to_check.insert(Arc::clone(paths));
-            }
-        }
-        self.check_next(inventory);
     }
 
     /// The next input for the loop.

@@ -26,7 +26,7 @@ impl Supervisor {
                 effect,
                 apply,
             } => self.replanned(now, &tenant, policy, (effect, apply), step),
-            Event::Reloaded => self.each(now, &Cause::Reloaded, step, Tenant::apply_again),
+            Event::Reloaded => self.reloaded(now, step),
             Event::Removed { tenant } => self.removed(now, &tenant, step),
             Event::Awaits { tenant, others } => self.awaits(tenant, others),
             Event::Shutdown => self.shut_down(now, step),

@@ -41,8 +41,8 @@
 //!   its reason and retried on the next `Reloaded`. The next launch uses the whole plan anyway.
 //! * **Readiness by age** ([`Readiness::Lived`](crate::plan::model::Readiness)) has no time limit.
 //!
-//! An event costs O(log n) in the number of tenants; `Shutdown`, `Hurry` and `Reloaded` concern
-//! all tenants and cost O(n log n).
+//! An event costs O(log n) in the number of tenants, and those of a release that wait for it;
+//! `Shutdown` and `Hurry` concern all tenants and cost O(n log n), `Reloaded` O(n).
 
 pub mod action;
 mod agenda;

@@ -18,35 +18,61 @@ use super::{Slot, Supervisor};
 
 /// Tenants that wait until others release what they need.
 #[derive(Debug, Default)]
-pub(super) struct Awaits(BTreeMap<TenantName, BTreeSet<TenantName>>);
+pub(super) struct Awaits {
+    /// Whom each tenant waits for.
+    others: BTreeMap<TenantName, BTreeSet<TenantName>>,
+    /// The same the other way round, so that a release looks only at those that wait for it.
+    waiters: BTreeMap<TenantName, BTreeSet<TenantName>>,
+}
 
 impl Awaits {
     pub(super) fn is_blocked(&self, tenant: &TenantName) -> bool {
-        self.0.contains_key(tenant)
+        self.others.contains_key(tenant)
     }
 
     /// The tenants that `tenant` waits for.
     pub(super) fn of(&self, tenant: &TenantName) -> impl Iterator<Item = &TenantName> {
-        self.0.get(tenant).into_iter().flatten()
+        self.others.get(tenant).into_iter().flatten()
     }
 
     fn add(&mut self, tenant: TenantName, others: BTreeSet<TenantName>) {
-        if !others.is_empty() {
-            self.0.entry(tenant).or_default().extend(others);
+        if others.is_empty() {
+            return;
         }
+        for other in &others {
+            let waiters = self.waiters.entry(other.clone()).or_default();
+            waiters.insert(tenant.clone());
+        }
+        let all = self.others.entry(tenant).or_default();
+        all.extend(others);
     }
 
     /// Records that a tenant released everything it held. Returns the tenants that no longer wait.
     fn remove_holder(&mut self, tenant: &TenantName) -> Vec<TenantName> {
         let mut free = Vec::new();
-        self.0.retain(|waiter, others| {
+        for waiter in self.waiters.remove(tenant).into_iter().flatten() {
+            let Some(others) = self.others.get_mut(&waiter) else {
+                continue;
+            };
             others.remove(tenant);
             if others.is_empty() {
-                free.push(waiter.clone());
+                self.others.remove(&waiter);
+                free.push(waiter);
             }
-            !others.is_empty()
-        });
+        }
         free
+    }
+
+    /// A tenant waits no longer, because it is removed.
+    fn remove_waiter(&mut self, tenant: &TenantName) {
+        for other in self.others.remove(tenant).into_iter().flatten() {
+            if let Some(waiters) = self.waiters.get_mut(&other) {
+                waiters.remove(tenant);
+                if waiters.is_empty() {
+                    self.waiters.remove(&other);
+                }
+            }
+        }
     }
 }
 
@@ -121,6 +147,21 @@ impl Supervisor {
         });
     }
 
+    /// The tenants with a live change that the host refused, in the order in which they were planned.
+    pub fn refused(&self) -> impl Iterator<Item = &TenantName> {
+        let refused = self.tenants.values().filter(|it| it.tenant.is_refused());
+        refused.map(|slot| slot.tenant.name())
+    }
+
+    /// Retries the live changes that the host refused.
+    pub(super) fn reloaded(&mut self, now: Moment, step: &mut Step) {
+        let refused = self.tenants.iter().filter(|(_, it)| it.tenant.is_refused());
+        let refused: Vec<Index> = refused.map(|(index, _)| *index).collect();
+        for index in refused {
+            self.transition(now, index, Cause::Reloaded, step, Tenant::apply_again);
+        }
+    }
+
     /// The tenants that `tenant` waits for, because they hold what it needs.
     pub fn awaited(&self, tenant: &TenantName) -> impl Iterator<Item = &TenantName> {
         self.awaits.of(tenant)
@@ -151,7 +192,7 @@ impl Supervisor {
         if let Some(slot) = self.tenants.remove(&index) {
             let tenant = slot.tenant.name().clone();
             self.names.remove(&tenant);
-            self.awaits.0.remove(&tenant);
+            self.awaits.remove_waiter(&tenant);
             step.actions.push(Action::Remove { tenant });
         }
     }

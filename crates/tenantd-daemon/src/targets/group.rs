@@ -85,8 +85,8 @@ pub(super) struct Group {
     cause: Option<(PathBuf, How)>,
     /// The targets, as the launches made them. Empty before the first check.
     targets: Vec<PathBuf>,
-    /// All folders to watch.
-    pub(super) chain: BTreeSet<PathBuf>,
+    /// All folders to watch. [`Watched`](super::watched::Watched) counts the groups that need each.
+    pub(super) chain: Vec<PathBuf>,
 }
 
 impl Group {
@@ -100,10 +100,14 @@ impl Group {
         self.unchecked.insert(tenant.clone());
     }
 
-    /// Removes a tenant. Returns whether none is left.
-    pub(super) fn remove(&mut self, tenant: &TenantName) -> bool {
-        self.tenants.remove(tenant);
+    /// Removes a tenant. Returns the launch that was guarded.
+    pub(super) fn remove(&mut self, tenant: &TenantName) -> Option<Guarded> {
         self.unchecked.remove(tenant);
+        self.tenants.remove(tenant)
+    }
+
+    /// Whether it has no tenant.
+    pub(super) fn is_empty(&self) -> bool {
         self.tenants.is_empty()
     }
 
@@ -162,12 +166,16 @@ impl Group {
     pub(super) fn begin_check(&mut self) -> Vec<(TenantName, Guarded)> {
         self.checking = true;
         let new = std::mem::take(&mut self.unchecked);
-        let is_of_all = std::mem::take(&mut self.changed);
-        let tenants = self.tenants.iter();
-        let tenants = tenants.filter(|(tenant, _)| is_of_all || new.contains(*tenant));
-        tenants
-            .map(|(name, it)| (name.clone(), it.clone()))
-            .collect()
+        if std::mem::take(&mut self.changed) {
+            let all = self.tenants.iter();
+            return all.map(|(name, it)| (name.clone(), it.clone())).collect();
+        }
+        // Each of thousands of tenants that start is looked up, and no others are.
+        let new = new.into_iter().filter_map(|name| {
+            let guarded = self.tenants.get(&name)?.clone();
+            Some((name, guarded))
+        });
+        new.collect()
     }
 
     /// A check has ended. Returns the losses to report: of each launch the first target.
@@ -180,7 +188,6 @@ impl Group {
         // Empty if the check could not be made.
         if !checked.targets.is_empty() {
             self.targets = checked.targets;
-            self.chain = checked.watched.into_iter().map(|(path, _)| path).collect();
         }
         let mut lost = Vec::new();
         for Found {
@@ -235,6 +242,11 @@ impl Group {
         }
         self.settling = None;
         lost
+    }
+
+    /// Whether a loss settles.
+    pub(super) fn is_settling(&self) -> bool {
+        self.settling.is_some()
     }
 
     /// When a loss has settled. None while a check is under way or waits, whose end comes first.

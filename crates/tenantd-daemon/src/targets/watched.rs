@@ -12,6 +12,10 @@ use crate::targets::group::How;
 pub(super) struct Watched {
     by_path: BTreeMap<PathBuf, i32>,
     by_number: HashMap<i32, BTreeSet<PathBuf>>,
+    /// How many groups need each path.
+    needed: HashMap<PathBuf, usize>,
+    /// Paths that no group needed when they were entered here.
+    unneeded: BTreeSet<PathBuf>,
 }
 
 impl Watched {
@@ -24,6 +28,30 @@ impl Watched {
         }
         let paths = self.by_number.entry(number).or_default();
         paths.insert(path.to_owned());
+        if !self.needed.contains_key(path) {
+            self.unneeded.insert(path.to_owned());
+        }
+    }
+
+    /// One more group needs each of these paths.
+    pub(super) fn need(&mut self, paths: &[PathBuf]) {
+        for path in paths {
+            *self.needed.entry(path.clone()).or_default() += 1;
+        }
+    }
+
+    /// A group needs these paths no longer.
+    pub(super) fn release(&mut self, paths: Vec<PathBuf>) {
+        for path in paths {
+            let Some(groups) = self.needed.get_mut(&path) else {
+                continue;
+            };
+            *groups -= 1;
+            if *groups == 0 {
+                self.needed.remove(&path);
+                self.unneeded.insert(path);
+            }
+        }
     }
 
     fn remove(&mut self, watch: &HostWatch, path: &Path, number: i32) {
@@ -49,11 +77,14 @@ impl Watched {
         }
     }
 
-    /// Ends the watches on all other paths.
-    pub(super) fn retain(&mut self, watch: &HostWatch, is_needed: impl Fn(&Path) -> bool) {
-        let unneeded = self.by_path.extract_if(.., |path, _| !is_needed(path));
-        for (path, number) in unneeded.collect::<Vec<_>>() {
-            self.remove(watch, &path, number);
+    /// Ends the watches that no group needs. Looks only at paths that were needed before or are new.
+    pub(super) fn prune(&mut self, watch: &HostWatch) {
+        for path in std::mem::take(&mut self.unneeded) {
+            if !self.needed.contains_key(&path)
+                && let Some(number) = self.by_path.remove(&path)
+            {
+                self.remove(watch, &path, number);
+            }
         }
     }
 

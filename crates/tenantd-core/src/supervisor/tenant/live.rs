@@ -140,6 +140,11 @@ impl Tenant {
         }
     }
 
+    /// Whether the host refused a live change.
+    pub(in crate::supervisor) fn is_refused(&self) -> bool {
+        matches!(self.progress(), Some(Progress::Refused(_)))
+    }
+
     /// The live change that has not been applied, if any.
     pub(in crate::supervisor) fn unapplied(&self) -> Option<Unapplied> {
         match self.progress()? {
