@@ -5,14 +5,16 @@
 //! reading at a time. A request that comes meanwhile waits for the next reading, because the
 //! manifest may have been edited after the present reading began. A manifest with a problem changes
 //! nothing, and neither does one with which a tenant could not be launched: the launches are
-//! rehearsed first.
+//! rehearsed first. Another thread also compares the plans, see [`compare`]: the loop gets those of the tenants
+//! that change, so that its work does not grow with the number of the others.
 
+mod compare;
 mod refusal;
 mod rehearsal;
 mod request;
 mod shared;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use tokio::sync::mpsc;
@@ -21,15 +23,14 @@ use tokio::task::{spawn_blocking, spawn_local};
 use tenantd_core::manifest::Source;
 use tenantd_core::name::TenantName;
 use tenantd_core::plan::changes;
-use tenantd_core::plan::diff::{Change, Changes, Side, TenantChange, diff};
+use tenantd_core::plan::diff::{Change, Changes, TenantChange};
 use tenantd_core::plan::effect::Effect;
 use tenantd_core::plan::fields::Touches;
-use tenantd_core::plan::hash::{self, Digests};
+use tenantd_core::plan::hash;
 use tenantd_core::plan::holders::{Holders, meanwhile};
 use tenantd_core::plan::model::{ControlPlan, NetworkPlan, Plan, TenantPlan};
 use tenantd_core::supervisor::Supervisor;
 use tenantd_core::supervisor::event::Event;
-use tenantd_core::supervisor::view::{Unapplied, View};
 use tenantd_host::crash;
 
 use crate::executor::Executor;
@@ -39,21 +40,29 @@ use crate::manifest::{ManifestFile, Unfit};
 use crate::notify;
 use crate::requests::queue::NoReload;
 
+use compare::{Compared, Order};
+
 pub(super) use request::ReloadRequest;
 
-/// A reading that has ended, with its requests.
+/// A step of a reading that has ended, with the requests for the reading.
 pub(super) struct Reread {
     requests: Vec<ReloadRequest>,
-    read: Result<Read, Unfit>,
-    /// The changes, with the tenants that could not be launched; `None` before the rehearsal.
-    rehearsed: Option<Changes>,
+    stage: Stage,
+}
+
+/// What has ended.
+enum Stage {
+    /// The manifest was read.
+    Read(Result<Read, Unfit>),
+    /// It was compared with the present plans.
+    Compared(Compared),
+    /// The launches that the changes lead to were rehearsed.
+    Rehearsed(Compared),
 }
 
 /// A manifest that was read.
-pub(super) struct Read {
+struct Read {
     plan: Plan,
-    /// By which the loop compares changes.
-    digests: Digests,
     source: Source,
 }
 
@@ -80,7 +89,7 @@ pub(super) struct Reloads {
     rereads: mpsc::UnboundedReceiver<Reread>,
     todo: VecDeque<Todo>,
     /// The position of each tenant in the manifest; empty before the first reload.
-    order: BTreeMap<TenantName, usize>,
+    order: Arc<Order>,
 }
 
 impl Reloads {
@@ -95,7 +104,7 @@ impl Reloads {
             reread,
             rereads,
             todo: VecDeque::new(),
-            order: BTreeMap::new(),
+            order: Arc::default(),
         }
     }
 
@@ -111,11 +120,6 @@ impl Reloads {
             // Cannot happen: this object holds a sender.
             None => std::future::pending().await,
         }
-    }
-
-    /// Stores the order of the tenants in the manifest.
-    fn keep_order<'a>(&mut self, tenants: impl Iterator<Item = &'a TenantName>) {
-        self.order = tenants.cloned().zip(0..).collect();
     }
 
     /// The position of a tenant in the manifest. Tenants that were removed come last.
@@ -138,33 +142,21 @@ impl Reloads {
                 // It is never cancelled, so it panicked: a defect, which must not be hidden.
                 Err(error) => std::panic::resume_unwind(error.into_panic()),
             };
-            let _ended = reread.send(Reread {
-                requests,
-                read,
-                rehearsed: None,
-            });
+            let stage = Stage::Read(read);
+            let _ended = reread.send(Reread { requests, stage });
         });
     }
 }
 
-/// Reads the manifest, and makes the digests by which the loop compares changes. If a request `runs` the new plan,
-/// the users of new tenants are recorded, also if the reload is refused later. Blocks.
+/// Reads the manifest. If a request `runs` the new plan, the users of new tenants are recorded, also if the reload is
+/// refused later. Blocks.
 fn read(manifest: &ManifestFile, present: &NetworkPlan, runs: bool) -> Result<Read, Unfit> {
     let (mut plan, source) = match runs {
         true => manifest.read_to_run()?,
         false => manifest.read()?,
     };
     plan.network = plan.network.keeping_mtu_of(present);
-    Ok(Read {
-        digests: hash::digests(&plan),
-        plan,
-        source,
-    })
-}
-
-/// Whether the host refused a live change of a tenant.
-fn is_refused(view: &View) -> bool {
-    matches!(view.unapplied, Some(Unapplied::Refused(_)))
+    Ok(Read { plan, source })
 }
 
 /// The present state, with which a new plan is compared.
@@ -196,37 +188,26 @@ impl Reloads {
         self.read();
     }
 
-    /// A reading has ended: queues its changes, unless the supervisor is about to end.
+    /// A step of a reading has ended: begins the next one, or queues its changes, unless the supervisor is about to end.
     pub(super) fn on_read(&mut self, reread: Reread, present: Present<'_>, serving: bool) {
-        let Reread {
-            requests,
-            read,
-            rehearsed,
-        } = reread;
-        let answers = match read {
-            Err(unfit) => {
+        let Reread { requests, stage } = reread;
+        // Only a reading changes the newest plans, so they are the same in all of its steps.
+        let answers = match stage {
+            Stage::Read(Err(unfit)) => {
                 let bad = NoReload::BadManifest(unfit.render(false));
                 let bad = |request| (request, Err(bad.clone()));
                 requests.into_iter().map(bad).collect()
             }
-            Ok(read) => {
-                // Only a reading changes the plans, so they are the same after the rehearsal.
-                let changes = match rehearsed {
-                    Some(changes) => changes,
-                    None => {
-                        let changes = self.changes(&read.plan, present);
-                        let concerned = present.concerned(&changes, &read.plan);
-                        if !concerned.is_empty() {
-                            let descriptors = present.executor.host().descriptors;
-                            let concerned = (changes, concerned);
-                            return self.rehearse(requests, read, concerned, descriptors);
-                        }
-                        changes
-                    }
-                };
-                crash::point("reload: manifest read", "");
-                self.answers(read, changes, requests, present, serving)
+            Stage::Read(Ok(read)) => return self.compare(requests, read, present),
+            Stage::Compared(compared) => {
+                let concerned = present.concerned(&compared);
+                if !concerned.is_empty() {
+                    let descriptors = present.executor.host().descriptors;
+                    return self.rehearse(requests, (compared, concerned), descriptors);
+                }
+                self.answers(compared, requests, present, serving)
             }
+            Stage::Rehearsed(compared) => self.answers(compared, requests, present, serving),
         };
         self.todo.push_back(Todo::Answer(answers));
     }
@@ -235,13 +216,14 @@ impl Reloads {
     /// changes if any of the others wants these.
     fn answers(
         &mut self,
-        Read { plan, digests, .. }: Read,
-        mut changes: Changes,
+        mut compared: Compared,
         requests: Vec<ReloadRequest>,
         present: Present<'_>,
         serving: bool,
     ) -> Vec<(ReloadRequest, Result<Changes, NoReload>)> {
-        changes.hash = hash::of(&changes, &digests);
+        crash::point("reload: manifest read", "");
+        let mut changes = std::mem::take(&mut compared.changes);
+        changes.hash = hash::of(&changes, &compared.digests);
         let mut answers = Vec::new();
         let mut apply = Vec::new();
         for request in requests {
@@ -256,7 +238,7 @@ impl Reloads {
         }
         let applied = match serving {
             false => Err(NoReload::Closed),
-            true => self.apply(plan, &changes, present),
+            true => self.apply(compared, &changes, present),
         };
         let applied = applied.map(|()| history::reloaded(changes));
         answers.extend(apply.into_iter().map(|request| (request, applied.clone())));
@@ -292,63 +274,29 @@ impl Reloads {
         }
     }
 
-    /// The changes from the present plan to this one.
-    fn changes(&self, new: &Plan, present: Present<'_>) -> Changes {
-        let Present {
-            executor,
-            supervisor,
-        } = present;
-        let old = Side {
-            app: &executor.host().app,
-            network: &self.network,
-            control: &self.control,
-            tenants: executor.inventory().planned().collect(),
-        };
-        let mut changes = diff(old, new);
-        if changes.fixed.is_empty() {
-            let refused = supervisor.tenants().filter(is_refused);
-            let names = refused.map(|view| view.name);
-            let unchanged = |name: &TenantName| changes.tenants.iter().all(|c| c.tenant != *name);
-            changes.retried = names.filter(unchanged).collect();
-        }
-        changes
-    }
-
     fn apply(
         &mut self,
-        new: Plan,
+        new: Compared,
         changes: &Changes,
         present: Present<'_>,
     ) -> Result<(), NoReload> {
-        let inventory = present.executor.inventory();
         if !changes.fixed.is_empty() {
             return Err(NoReload::Refused(changes::refusal(&changes.fixed)));
         }
         if !changes.unlaunchable.is_empty() {
             return Err(NoReload::Refused(changes::unlaunchable(changes)));
         }
-        if let Some(why) = present.refusal(changes, &new) {
+        if let Some(why) = present.refusal(changes, new.too_many.as_deref()) {
             return Err(NoReload::Refused(why));
         }
-        self.keep_order(new.tenants.iter().map(|tenant| &tenant.name));
-        self.change_shared(&new);
-        let plans = new.tenants.into_iter().map(Arc::new);
-        let plans: BTreeMap<TenantName, Arc<TenantPlan>> =
-            plans.map(|plan| (plan.name.clone(), plan)).collect();
-        // The present resources count, not the newest plan: they may not be released yet.
-        let present = inventory.current_plans();
-        let present = present.map(|old| meanwhile(old, plans.get(&old.name).map(Arc::as_ref)));
-        let holders = Holders::new(present);
-        let takers = changes.tenants.iter().filter(|change| match change.change {
-            Change::Add | Change::Reprovision => true,
-            Change::Remove | Change::Relaunch | Change::Live => false,
-        });
-        let awaits = takers
-            .filter_map(|taker| plans.get(&taker.tenant))
-            .map(|plan| (plan.name.clone(), holders.of(plan)))
-            .filter(|(_, others)| !others.is_empty())
-            .map(|(tenant, others)| Todo::Apply(Input::Event(Event::Awaits { tenant, others })));
-        self.todo.extend(awaits);
+        if let Some(order) = new.order {
+            self.order = order;
+        }
+        self.change_shared(new.network, new.control);
+        let plans = new.plans.into_iter().map(|plan| (plan.name.clone(), plan));
+        let plans: BTreeMap<TenantName, Arc<TenantPlan>> = plans.collect();
+        self.await_holders(changes, &plans, present);
+        let inventory = present.executor.inventory();
         for change in &changes.tenants {
             let known = inventory.plan(&change.tenant).is_some();
             self.change(change, plans.get(&change.tenant), known);
@@ -356,6 +304,42 @@ impl Reloads {
         self.todo
             .push_back(Todo::Apply(Input::Event(Event::Reloaded)));
         Ok(())
+    }
+
+    /// Has each tenant that takes what others hold wait for them.
+    fn await_holders(
+        &mut self,
+        changes: &Changes,
+        plans: &BTreeMap<TenantName, Arc<TenantPlan>>,
+        present: Present<'_>,
+    ) {
+        let takers = changes.tenants.iter().filter(|change| match change.change {
+            Change::Add | Change::Reprovision => true,
+            Change::Remove | Change::Relaunch | Change::Live => false,
+        });
+        let takers = takers.filter_map(|taker| plans.get(&taker.tenant));
+        let takers: Vec<&Arc<TenantPlan>> = takers.collect();
+        if takers.is_empty() {
+            return;
+        }
+        let changed = changes.tenants.iter();
+        let changed: BTreeSet<&TenantName> = changed.map(|change| &change.tenant).collect();
+        // The present resources count, not the newest plan: they may not be released yet.
+        let holders = present.executor.inventory().present();
+        let holders = Holders::new(holders.map(|(old, planned)| {
+            let new = match changed.contains(&old.name) {
+                true => plans.get(&old.name).map(Arc::as_ref),
+                false => planned,
+            };
+            meanwhile(old, new)
+        }));
+        for plan in takers {
+            let (tenant, others) = (plan.name.clone(), holders.of(plan));
+            if !others.is_empty() {
+                let awaits = Event::Awaits { tenant, others };
+                self.todo.push_back(Todo::Apply(Input::Event(awaits)));
+            }
+        }
     }
 
     fn change(&mut self, change: &TenantChange, plan: Option<&Arc<TenantPlan>>, known: bool) {

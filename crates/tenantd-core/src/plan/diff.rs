@@ -211,7 +211,7 @@ impl<'a> From<&'a Plan> for Side<'a> {
     }
 }
 
-/// What tenants hold that others may need, while a reload applies the changes.
+/// What tenants hold that others may need, while a reload applies the changes. Few reloads need it.
 fn holders<'a>(old: &Side<'a>, new: &Side<'a>) -> Holders<'a> {
     let new = new.tenants.iter().map(|tenant| (&tenant.name, *tenant));
     let new: BTreeMap<&TenantName, &'a TenantPlan> = new.collect();
@@ -238,7 +238,7 @@ pub fn diff<'a>(old: impl Into<Side<'a>>, new: impl Into<Side<'a>>) -> Changes {
     changes.shared.extend(exchange.fields.iter().cloned());
     let named = old.tenants.iter().map(|tenant| (&tenant.name, *tenant));
     let mut before: BTreeMap<&TenantName, &TenantPlan> = named.collect();
-    let holders = holders(&old, &new);
+    let holders = std::cell::LazyCell::new(|| holders(&old, &new));
     for tenant in &new.tenants {
         let (mut touches, mut files) = (None, Vec::new());
         let (change, fields, keys) = match before.remove(&tenant.name) {

@@ -9,8 +9,8 @@
 //! It is only compared with hashes that the same program has made. Another version may have other
 //! fields, and then the changes have to be shown again.
 //!
-//! The plans of a thousand tenants take ten milliseconds, so [`digests`] of a new plan are made where
-//! it is read, and [`of`] uses nothing but them and the changes.
+//! The plans of a thousand tenants take ten milliseconds, so [`digests`] are made of those that change, where plans
+//! are compared, and [`of`] uses nothing but them and the changes.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
@@ -19,17 +19,16 @@ use super::changes::verb;
 use super::derive;
 use super::diff::{Changes, FieldChange};
 use super::fields;
-use super::model::{Plan, TenantPlan};
+use super::model::TenantPlan;
 use crate::name::TenantName;
 
 /// A hash of each tenant's plan.
 pub type Digests = BTreeMap<TenantName, u64>;
 
-/// The hashes of all tenants' plans, with the fields that change live, unlike the
+/// The hashes of these tenants' plans, with the fields that change live, unlike the
 /// [fingerprints of a launch](super::effect::fingerprints).
-#[must_use]
-pub fn digests(plan: &Plan) -> Digests {
-    let each = plan.tenants.iter();
+pub fn digests<'a>(plans: impl IntoIterator<Item = &'a TenantPlan>) -> Digests {
+    let each = plans.into_iter();
     each.map(|tenant| (tenant.name.clone(), digest(tenant)))
         .collect()
 }
@@ -42,7 +41,7 @@ fn digest(plan: &TenantPlan) -> u64 {
     derive::hash(&text)
 }
 
-/// The hash of the changes to a plan with these digests, as twelve hexadecimal digits; `None` if a
+/// The hash of the changes to a plan whose changed tenants have these digests, as twelve hexadecimal digits; `None` if a
 /// running supervisor cannot make them.
 #[must_use]
 pub fn of(changes: &Changes, new: &Digests) -> Option<String> {

@@ -270,9 +270,23 @@ impl Inventory {
     }
 
     /// The newest plan of each tenant in the manifest.
-    pub(crate) fn planned(&self) -> impl Iterator<Item = &TenantPlan> {
+    pub(crate) fn planned(&self) -> impl Iterator<Item = &Arc<TenantPlan>> {
         let staying = self.entries.values().filter(|entry| !entry.removed);
-        staying.map(|entry| entry.planned().as_ref())
+        staying.map(Entry::planned)
+    }
+
+    /// The newest plan of each tenant in the manifest that waits for a provision or launch.
+    pub(crate) fn waiting(&self) -> impl Iterator<Item = &Arc<TenantPlan>> {
+        let staying = self.entries.values().filter(|entry| !entry.removed);
+        staying.filter_map(|entry| entry.next.as_ref())
+    }
+
+    /// The plan of the present resources of each tenant, with the newest plan unless it was removed.
+    pub(crate) fn present(&self) -> impl Iterator<Item = (&TenantPlan, Option<&TenantPlan>)> {
+        self.entries.values().map(|entry| {
+            let planned = (!entry.removed).then(|| entry.planned().as_ref());
+            (entry.plan.as_ref(), planned)
+        })
     }
 
     /// The plan of the present resources of each tenant, including removed ones that are not

@@ -1,15 +1,12 @@
 //! What speaks against applying a valid manifest.
 
 use tenantd_core::plan::diff::{Change, Changes};
-use tenantd_core::plan::model::Plan;
-use tenantd_host::doctor;
 
 use super::Present;
 
 impl Present<'_> {
-    /// Why these changes to a new plan are not applied.
-    pub(super) fn refusal(self, changes: &Changes, new: &Plan) -> Option<String> {
-        let too_many = doctor::too_many(new);
+    /// Why these changes are not applied. `too_many` says why the host has no room for the new tenants.
+    pub(super) fn refusal(self, changes: &Changes, too_many: Option<&str>) -> Option<String> {
         let too_many = too_many.map(|why| format!("too many tenants for this host: {why}"));
         too_many.or_else(|| self.unproved(changes))
     }

@@ -2,13 +2,14 @@
 //! changes nothing.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use rustix::process::Rlimit;
 use tokio::task::{spawn_blocking, spawn_local};
 
 use tenantd_core::name::TenantName;
-use tenantd_core::plan::diff::{Change, Changes, TenantChange, Unlaunchable};
-use tenantd_core::plan::model::{Plan, TenantPlan};
+use tenantd_core::plan::diff::{Change, TenantChange, Unlaunchable};
+use tenantd_core::plan::model::TenantPlan;
 use tenantd_core::plan::places::Places;
 use tenantd_core::plan::traffic::Publish;
 use tenantd_core::supervisor::view::Want;
@@ -16,35 +17,30 @@ use tenantd_host::datastore::survey;
 use tenantd_host::launch::rehearse_all;
 use tenantd_host::network::published;
 
-use super::{Present, Read, ReloadRequest, Reloads, Reread};
+use super::compare::Compared;
+use super::{Present, ReloadRequest, Reloads, Reread, Stage};
 
 impl Reloads {
     /// Rehearses the launches of these tenants of a new plan on another thread.
     pub(super) fn rehearse(
         &self,
         requests: Vec<ReloadRequest>,
-        read: Read,
-        (changes, concerned): (Changes, Concerned),
+        (mut compared, concerned): (Compared, Concerned),
         descriptors: Rlimit,
     ) {
         let reread = self.reread.clone();
         spawn_local(async move {
             let rehearsed = spawn_blocking(move || {
-                let unlaunchable = rehearsed(&read, &concerned, descriptors);
-                (read, unlaunchable)
+                let unlaunchable = rehearsed(&compared, &concerned, descriptors);
+                compared.changes.unlaunchable = unlaunchable;
+                compared
             });
-            let (read, unlaunchable) = match rehearsed.await {
+            let compared = match rehearsed.await {
                 Ok(rehearsed) => rehearsed,
                 Err(error) => std::panic::resume_unwind(error.into_panic()),
             };
-            let _ended = reread.send(Reread {
-                requests,
-                read: Ok(read),
-                rehearsed: Some(Changes {
-                    unlaunchable,
-                    ..changes
-                }),
-            });
+            let stage = Stage::Rehearsed(compared);
+            let _ended = reread.send(Reread { requests, stage });
         });
     }
 }
@@ -52,14 +48,16 @@ impl Reloads {
 /// The tenants that are looked at before a reload.
 pub(super) struct Concerned {
     /// Those that are launched.
-    launched: BTreeSet<TenantName>,
+    launched: Plans,
     /// Those that get another user, or see their data as another one's.
-    changed_users: BTreeSet<TenantName>,
+    changed_users: Plans,
     /// Those that publish what no tenant publishes now.
-    publishing: BTreeSet<TenantName>,
+    publishing: Plans,
     /// What tenants publish now.
     published: BTreeSet<Publish>,
 }
+
+type Plans = Vec<Arc<TenantPlan>>;
 
 impl Concerned {
     pub(super) fn is_empty(&self) -> bool {
@@ -69,73 +67,77 @@ impl Concerned {
 
 impl Present<'_> {
     /// The tenants of these changes that are looked at before.
-    pub(super) fn concerned(&self, changes: &Changes, plan: &Plan) -> Concerned {
+    pub(super) fn concerned(&self, compared: &Compared) -> Concerned {
+        let mut publishing = self.used(compared, |_| true);
+        publishing.retain(|plan| !plan.link.traffic.publish.is_empty());
+        let published = match publishing.is_empty() {
+            true => BTreeSet::new(),
+            false => self.published(),
+        };
+        let is_new = |plan: &TenantPlan| {
+            let mut all = plan.link.traffic.publish.iter();
+            all.any(|it| !published.contains(it))
+        };
+        publishing.retain(|plan| is_new(plan));
+        Concerned {
+            launched: self.launched(compared),
+            changed_users: self.changed_users(compared),
+            publishing,
+            published,
+        }
+    }
+
+    /// What tenants publish now.
+    fn published(&self) -> BTreeSet<Publish> {
+        let all = self.executor.inventory().current_plans();
+        all.flat_map(|it| it.link.traffic.publish.iter().cloned())
+            .collect()
+    }
+
+    /// The tenants that get another user, also by a change that waits for their next launch.
+    fn changed_users(&self, compared: &Compared) -> Plans {
         let inventory = self.executor.inventory();
-        let has_other = |it: &&TenantPlan| {
+        let has_other = |it: &TenantPlan| {
             let old = inventory.plan(&it.name);
             old.is_some_and(|old| {
                 old.launch.identity.uid != it.launch.identity.uid
                     || old.datastore.map != it.datastore.map
             })
         };
-        let changed = plan.tenants.iter().filter(has_other);
-        let published = inventory.current_plans();
-        let published = published.flat_map(|it| it.link.traffic.publish.iter().cloned());
-        let published: BTreeSet<Publish> = published.collect();
-        let mut publishing = self.used(changes, plan, |_| true);
-        publishing.retain(|name| {
-            let mut tenants = plan.tenants.iter().filter(|it| it.name == *name);
-            let of = |it: &TenantPlan| {
-                it.link
-                    .traffic
-                    .publish
-                    .iter()
-                    .any(|it| !published.contains(it))
-            };
-            tenants.any(of)
-        });
-        Concerned {
-            launched: self.launched(changes, plan),
-            changed_users: changed.map(|it| it.name.clone()).collect(),
-            publishing,
-            published,
-        }
+        let changes = compared.changes.tenants.iter();
+        let changed: BTreeSet<&TenantName> = changes.map(|it| &it.tenant).collect();
+        let others = inventory.waiting().filter(|it| !changed.contains(&it.name));
+        let all = compared.plans.iter().chain(others);
+        all.filter(|it| has_other(it)).cloned().collect()
     }
 
     /// The tenants that these changes launch: they are wanted up.
-    fn launched(&self, changes: &Changes, plan: &Plan) -> BTreeSet<TenantName> {
-        self.used(changes, plan, |change| match change.change {
+    fn launched(&self, compared: &Compared) -> Plans {
+        self.used(compared, |change| match change.change {
             Change::Add | Change::Reprovision | Change::Relaunch => true,
             Change::Remove | Change::Live => false,
         })
     }
 
     /// The tenants of some of these changes that are wanted up.
-    fn used(
-        &self,
-        changes: &Changes,
-        plan: &Plan,
-        is_one: impl Fn(&TenantChange) -> bool,
-    ) -> BTreeSet<TenantName> {
-        let launches = changes.tenants.iter().filter(|change| is_one(change));
+    fn used(&self, compared: &Compared, is_one: impl Fn(&TenantChange) -> bool) -> Plans {
+        let changes = compared.changes.tenants.iter();
+        let launches = changes.filter(|change| is_one(change));
         let launches: BTreeSet<&TenantName> = launches.map(|change| &change.tenant).collect();
-        let is_wanted = |it: &&TenantPlan| match self.supervisor.tenant(&it.name) {
+        let is_wanted = |it: &TenantPlan| match self.supervisor.tenant(&it.name) {
             Some(view) => view.want == Want::Up,
             None => it.policy.autostart,
         };
-        let planned = plan.tenants.iter();
-        planned
-            .filter(|it| launches.contains(&it.name))
-            .filter(is_wanted)
-            .map(|it| it.name.clone())
-            .collect()
+        let plans = compared.plans.iter();
+        let plans = plans.filter(|it| launches.contains(&it.name) && is_wanted(it));
+        plans.cloned().collect()
     }
 }
 
 /// Rehearses launches, and returns those that would fail; those too that get another user, to which their data does
 /// not belong. Blocks.
 fn rehearsed(
-    read: &Read,
+    compared: &Compared,
     Concerned {
         launched,
         changed_users,
@@ -144,25 +146,18 @@ fn rehearsed(
     }: &Concerned,
     descriptors: Rlimit,
 ) -> Vec<Unlaunchable> {
-    let Read { plan, source, .. } = read;
-    let concerned = plan.tenants.iter().filter(|it| launched.contains(&it.name));
-    let mut failed = rehearse_all(&plan.app, concerned, descriptors);
-    let given = plan
-        .tenants
-        .iter()
-        .filter(|it| changed_users.contains(&it.name));
+    let Compared { app, source, .. } = compared;
+    let launched = launched.iter().map(Arc::as_ref);
+    let mut failed = rehearse_all(app, launched, descriptors);
+    let given = changed_users.iter().map(Arc::as_ref);
     let given = given.filter(|it| failed.iter().all(|(other, _)| other.name != it.name));
     failed.extend(
         given
             .filter_map(|it| Some((it, survey::owned_otherwise(it)?)))
             .collect::<Vec<_>>(),
     );
-    let publishing = plan
-        .tenants
-        .iter()
-        .filter(|it| publishing.contains(&it.name));
     let taken = published::taken(
-        publishing,
+        publishing.iter().map(Arc::as_ref),
         |it| published.contains(it),
         Some(std::process::id()),
     );
