@@ -125,7 +125,7 @@ impl HostFacts for Complete {
         Ok(Vec::new())
     }
 
-    fn claims(&self) -> Result<Vec<Claim>, Errno> {
+    fn claims(&self, _is_own: &dyn Fn(&str) -> bool) -> Result<Vec<Claim>, Errno> {
         Ok(Vec::new())
     }
 

@@ -35,7 +35,13 @@ pub(crate) fn mtu_of(interface: &str) -> Option<u32> {
 
 /// The link of the default route with the lowest metric.
 fn default_link(routes: &str) -> Option<&str> {
-    let defaults = routes.lines().skip(1).filter_map(|line| {
+    // Each of thousands of tenants has a route: the destination is looked at first.
+    let is_possible = |line: &&str| {
+        let rest = line.split_once('\t');
+        rest.is_some_and(|(_, rest)| rest.starts_with("00000000"))
+    };
+    let lines = routes.lines().skip(1).filter(is_possible);
+    let defaults = lines.filter_map(|line| {
         let fields: Vec<&str> = line.split_whitespace().collect();
         let [link, to, _, _, _, _, metric, mask, ..] = fields[..] else {
             return None;
@@ -50,7 +56,8 @@ fn default_link(routes: &str) -> Option<&str> {
 fn default_link6(routes: &str) -> Option<&str> {
     let hex = |text| u32::from_str_radix(text, 16).ok();
     let nothing = |text: &str| text.bytes().all(|digit| digit == b'0');
-    let defaults = routes.lines().filter_map(|line| {
+    let lines = routes.lines().filter(|line| line.starts_with("00000000"));
+    let defaults = lines.filter_map(|line| {
         let fields: Vec<&str> = line.split_whitespace().collect();
         let [to, prefix, from, source, _, metric, _, _, flags, link] = fields[..] else {
             return None;

@@ -100,8 +100,8 @@ impl HostFacts for Live {
         addresses::all()
     }
 
-    fn claims(&self) -> Result<Vec<Claim>, Errno> {
-        claims::all()
+    fn claims(&self, is_own: &dyn Fn(&str) -> bool) -> Result<Vec<Claim>, Errno> {
+        claims::all(is_own)
     }
 
     fn parent(&self, name: &str) -> Result<Option<Parent>, Errno> {

@@ -174,6 +174,14 @@ pub fn is_derived(prefix: &str, interface: &str) -> bool {
         .is_some_and(|d| d.len() == 12 && d.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f')))
 }
 
+/// The hash in the name of such an interface.
+#[must_use]
+pub fn hash_in(prefix: &str, interface: &str) -> Option<u64> {
+    let digits = interface.strip_prefix(prefix)?;
+    let hash = u64::from_str_radix(digits, 16).ok()?;
+    is_derived(prefix, interface).then_some(hash)
+}
+
 fn end(prefix: &str, octet: u8, hash: u64) -> EndPlan {
     let name: Result<IfName, _> = format!("{prefix}{hash:012x}").parse();
     EndPlan {

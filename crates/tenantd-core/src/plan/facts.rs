@@ -252,11 +252,12 @@ pub trait HostFacts {
     /// If they cannot be read.
     fn addresses(&self) -> Result<Vec<HostAddress>, Errno>;
 
-    /// The networks that routes of the host lead to, and that other applications have. Called once per plan.
+    /// The networks that routes of the host lead to, and that other applications have. Routes to links that are the
+    /// application's own, as `is_own` says by their names, may be left out. Called once per plan.
     ///
     /// # Errors
     /// If the routes cannot be read.
-    fn claims(&self) -> Result<Vec<Claim>, Errno>;
+    fn claims(&self, is_own: &dyn Fn(&str) -> bool) -> Result<Vec<Claim>, Errno>;
 
     /// The interface of this name. `None` if there is none.
     ///
@@ -357,7 +358,7 @@ impl HostFacts for Table {
         Ok(self.addresses.clone())
     }
 
-    fn claims(&self) -> Result<Vec<Claim>, Errno> {
+    fn claims(&self, _is_own: &dyn Fn(&str) -> bool) -> Result<Vec<Claim>, Errno> {
         Ok(self.claims.clone())
     }
 

@@ -81,7 +81,8 @@ pub(super) fn network(
             .gateways
             .retain(|(gateway, _)| !port::is_host(*gateway, &foreign, parent.as_ref()));
     }
-    claims::check(host, &around.subnets, (app, &foreign), problems);
+    let own = claims::own(manifest);
+    claims::check((host, &own), &around.subnets, (app, &foreign), problems);
     check_host(&foreign, &around, &manifest.tenants, &mut free, problems);
     let app = app?;
     let by = uplink.as_ref().map(|it| it.name.as_str());

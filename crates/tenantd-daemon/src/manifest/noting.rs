@@ -99,8 +99,8 @@ impl HostFacts for Noting<'_> {
         self.noted(self.facts.addresses())
     }
 
-    fn claims(&self) -> Result<Vec<Claim>, Errno> {
-        self.noted(self.facts.claims())
+    fn claims(&self, is_own: &dyn Fn(&str) -> bool) -> Result<Vec<Claim>, Errno> {
+        self.noted(self.facts.claims(is_own))
     }
 
     fn parent(&self, name: &str) -> Result<Option<Parent>, Errno> {
@@ -158,8 +158,8 @@ mod tests {
             Table::default().addresses()
         }
 
-        fn claims(&self) -> Result<Vec<Claim>, Errno> {
-            Table::default().claims()
+        fn claims(&self, is_own: &dyn Fn(&str) -> bool) -> Result<Vec<Claim>, Errno> {
+            Table::default().claims(is_own)
         }
 
         fn parent(&self, name: &str) -> Result<Option<Parent>, Errno> {

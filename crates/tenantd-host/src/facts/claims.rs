@@ -29,22 +29,46 @@ const MANIFEST_MAX: u64 = 1 << 20;
 /// The name of a link, and its alias.
 type Link = (String, Option<String>);
 
+/// The links that were asked for.
+struct Known<'a> {
+    links: Links,
+    /// Whether a link with this name is the application's.
+    is_own: &'a dyn Fn(&str) -> bool,
+    found: BTreeMap<u32, Option<Link>>,
+}
+
+impl Known<'_> {
+    /// A link of another party. `None` for one that is gone, with its routes, and for the application's own: each of
+    /// thousands of tenants has one, and its alias is a file.
+    fn link(&mut self, index: u32) -> Option<Link> {
+        let found = self.found.entry(index).or_insert_with(|| {
+            let name = self.links.name(index)?;
+            if (self.is_own)(&name) {
+                return None;
+            }
+            let alias = links::alias(&name);
+            Some((name, alias))
+        });
+        found.clone()
+    }
+}
+
 const LOCAL: u32 = 255;
 const MAIN: u32 = 254;
 
-/// All of them. The cost grows with the number of routes.
-pub(super) fn all() -> Result<Vec<Claim>, Errno> {
+/// All of them. The cost grows with the number of routes, but no question is asked about the application's `own` links.
+pub(super) fn all(is_own: &dyn Fn(&str) -> bool) -> Result<Vec<Claim>, Errno> {
     let errno = |error: std::io::Error| Errno::try_from(error).unwrap_or(Errno::EIO);
-    let mut found = routes(AddressFamily::Inet).map_err(errno)?;
+    let mut found = routes(AddressFamily::Inet, is_own).map_err(errno)?;
     // A kernel without IPv6 answers for IPv4 instead.
     if Path::new("/proc/self/net/if_inet6").exists() {
-        found.extend(routes(AddressFamily::Inet6).map_err(errno)?);
+        found.extend(routes(AddressFamily::Inet6, is_own).map_err(errno)?);
     }
     found.extend(manifests(Path::new(MANIFESTS)));
     Ok(found)
 }
 
-fn routes(family: AddressFamily) -> std::io::Result<Vec<Claim>> {
+fn routes(family: AddressFamily, is_own: &dyn Fn(&str) -> bool) -> std::io::Result<Vec<Claim>> {
     let mut rule = RuleMessage::default();
     rule.header.family = family;
     let rules = dump(RouteNetlinkMessage::GetRule(rule))?;
@@ -57,10 +81,14 @@ fn routes(family: AddressFamily) -> std::io::Result<Vec<Claim>> {
     let tables = tables(rules);
     let mut route = RouteMessage::default();
     route.header.address_family = family;
-    let mut links = (Links::open()?, BTreeMap::new());
+    let mut known = Known {
+        links: Links::open()?,
+        is_own,
+        found: BTreeMap::new(),
+    };
     let routes = dump(RouteNetlinkMessage::GetRoute(route))?.into_iter();
     let of_routes = routes.filter_map(|message| match message {
-        RouteNetlinkMessage::NewRoute(route) => claim(&route, &tables, &mut links),
+        RouteNetlinkMessage::NewRoute(route) => claim(&route, &tables, &mut known),
         _ => None,
     });
     Ok(of_routes.chain(of_rules).collect())
@@ -142,7 +170,7 @@ fn is_for_all(rule: &RuleMessage) -> bool {
 fn claim(
     route: &RouteMessage,
     tables: &BTreeMap<u32, bool>,
-    (links, known): &mut (Links, BTreeMap<u32, Option<Link>>),
+    known: &mut Known<'_>,
 ) -> Option<Claim> {
     let kinds = [
         RouteType::Unicast,
@@ -173,13 +201,7 @@ fn claim(
     let (interface, mark) = match index {
         None => (None, None),
         Some(index) => {
-            let found = known.entry(index).or_insert_with(|| {
-                let name = links.name(index)?;
-                let alias = links::alias(&name);
-                Some((name, alias))
-            });
-            // Its routes go with a link that another program removes meanwhile.
-            let (name, mark) = found.clone()?;
+            let (name, mark) = known.link(index)?;
             (Some(name), mark)
         }
     };
@@ -258,6 +280,21 @@ fn manifests(folder: &Path) -> Vec<Claim> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn nothing_is_asked_about_own_links() {
+        let link = |is_own: &dyn Fn(&str) -> bool| {
+            let mut known = Known {
+                links: Links::open().unwrap(),
+                is_own,
+                found: BTreeMap::new(),
+            };
+            let loopback = 1;
+            known.link(loopback)
+        };
+        assert_eq!(link(&|_| false).unwrap().0, "lo");
+        assert_eq!(link(&|name| name == "lo"), None);
+    }
 
     #[test]
     fn manifests_claim_their_subnets() {

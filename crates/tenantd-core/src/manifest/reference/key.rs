@@ -1,5 +1,7 @@
 //! One key of the reference.
 
+use std::sync::LazyLock;
+
 use super::{Kind, Table, limits, program, tenants};
 
 /// What applies if a key is not set.
@@ -30,6 +32,19 @@ pub struct Key {
     pub example: &'static str,
 }
 
+/// The keys of each table, by its number. A manifest with thousands of tenants looks up hundreds of thousands.
+static BY_TABLE: LazyLock<Vec<Vec<&'static Key>>> = LazyLock::new(|| {
+    let mut tables: Vec<Vec<&'static Key>> = Vec::new();
+    for key in Key::all() {
+        let number = key.table as usize;
+        if tables.len() <= number {
+            tables.resize_with(number + 1, Vec::new);
+        }
+        tables[number].push(key);
+    }
+    tables
+});
+
 impl Key {
     /// Returns the key with this name in a table.
     #[must_use]
@@ -53,7 +68,8 @@ impl Key {
 
     /// The keys of one table.
     pub fn of(table: Table) -> impl Iterator<Item = &'static Key> {
-        Key::all().filter(move |key| key.table == table)
+        let keys = BY_TABLE.get(table as usize);
+        keys.into_iter().flatten().copied()
     }
 
     /// The key with its example value, as in a manifest.

@@ -1,21 +1,39 @@
 //! Reports what else has addresses of the subnet: routes of the host, and other applications.
 
 use ipnetwork::IpNetwork;
+use toml::Spanned;
 
 use super::{PREFIX_MIN, overlap};
 use crate::manifest::problem::{Problems, Span};
+use crate::manifest::raw::Manifest;
 use crate::name::AppName;
 use crate::plan::derive;
 use crate::plan::facts::{Claim, Claimant, HostAddress, HostFacts};
 
-/// Reports the first of each other party. The interfaces of `foreign` addresses are reported already.
+/// The hashes of the tenants of a manifest, sorted: the names of their host ends follow from them.
+pub(super) fn own(manifest: &Manifest) -> Vec<u64> {
+    let Some(app) = manifest.app.name.as_ref().map(Spanned::get_ref) else {
+        return Vec::new();
+    };
+    let names = manifest.tenants.iter().filter_map(|it| it.name.as_ref());
+    let mut all: Vec<u64> = names.map(|name| derive::tenant_hash(app, name)).collect();
+    all.sort_unstable();
+    all
+}
+
+/// Reports the first of each other party. The interfaces of `foreign` addresses are reported already, and the host ends
+/// of tenants with the hashes of `own` belong to no other party.
 pub(super) fn check(
-    host: &dyn HostFacts,
+    (host, own): (&dyn HostFacts, &[u64]),
     subnets: &[(IpNetwork, Span)],
     (app, foreign): (Option<&AppName>, &[&HostAddress]),
     problems: &mut Problems,
 ) {
-    let claims = match host.claims() {
+    let is_own = |interface: &str| {
+        let hash = derive::hash_in(derive::HOST_END, interface);
+        hash.is_some_and(|hash| own.binary_search(&hash).is_ok())
+    };
+    let claims = match host.claims(&is_own) {
         Ok(claims) => claims,
         Err(errno) => {
             let message = format!("cannot read the host's routes: {}", errno.desc());
