@@ -1,7 +1,7 @@
 //! A varlink call with several replies. Each reply is a JSON object that ends with a NUL byte.
 //!
-//! It does not use zlink's client, which reads 256 bytes at a time: a snapshot of a thousand
-//! tenants has 400,000.
+//! It does not use zlink's client, which reads 256 bytes at a time, and copies a reply before it decodes it: a
+//! snapshot of a thousand tenants has 400,000 bytes.
 
 use std::io;
 
@@ -61,6 +61,8 @@ struct Head {
 #[derive(Deserialize)]
 struct Reply<T> {
     parameters: T,
+    #[serde(default)]
+    continues: bool,
 }
 
 impl Framing {
@@ -88,6 +90,11 @@ impl Framing {
 
     /// Reads the next reply. Cancel-safe.
     pub(super) async fn reply<T: DeserializeOwned>(&mut self) -> Result<T, NoReply> {
+        self.part().await.map(|(parameters, _)| parameters)
+    }
+
+    /// Reads the next reply, and whether another one follows. Cancel-safe.
+    pub(super) async fn part<T: DeserializeOwned>(&mut self) -> Result<(T, bool), NoReply> {
         self.stream.read_until(0, &mut self.message).await?;
         if self.message.pop() != Some(0) {
             return Err(NoReply::Closed);
@@ -97,13 +104,17 @@ impl Framing {
         reply
     }
 
-    fn understand<T: DeserializeOwned>(message: &[u8]) -> Result<T, NoReply> {
+    fn understand<T: DeserializeOwned>(message: &[u8]) -> Result<(T, bool), NoReply> {
         let Head { error } = serde_json::from_slice(message).map_err(NoReply::Nonsense)?;
         if error.is_some() {
             let refusal = serde_json::from_slice(message).map_err(NoReply::Nonsense)?;
             return Err(NoReply::Refused(refusal));
         }
-        let Reply { parameters } = serde_json::from_slice(message).map_err(NoReply::Nonsense)?;
-        Ok(parameters)
+        let reply = serde_json::from_slice(message).map_err(NoReply::Nonsense)?;
+        let Reply {
+            parameters,
+            continues,
+        } = reply;
+        Ok((parameters, continues))
     }
 }

@@ -13,6 +13,7 @@ mod error;
 pub mod followed;
 mod framing;
 pub mod pattern;
+mod status;
 pub mod survey;
 mod wait;
 pub mod watch;
@@ -22,8 +23,8 @@ use std::path::PathBuf;
 
 use crate::wire::varlink::{Answers, Refusal, RepairedList, Supervisor};
 use crate::wire::{
-    self, AppReloaded, AppStatus, ExecTarget, Frozen, LimitsSet, Residue, Signalled, TenantAnswer,
-    Upgraded, Upgrading, Verb,
+    self, AppReloaded, ExecTarget, Frozen, LimitsSet, Residue, Signalled, TenantAnswer, Upgraded,
+    Upgrading, Verb,
 };
 use tenantd_core::manifest::engine::Engine;
 use tenantd_core::name::{AppName, TenantName};
@@ -74,14 +75,6 @@ impl Connection {
             Err(zlink::Error::Io(source)) => Err(not_connected(&app, source)),
             Err(source) => Err(ClientError::Protocol { app, source }),
         }
-    }
-
-    /// Returns the state of these tenants, or of all if the list is empty.
-    ///
-    /// # Errors
-    /// See [`ClientError`].
-    pub async fn status(&mut self, tenants: &[TenantName]) -> Result<AppStatus, ClientError> {
-        follow!(self.status(tenants))
     }
 
     /// Starts, stops or restarts these tenants, or all if the list is empty, and returns one answer
