@@ -34,8 +34,9 @@ pub(super) struct StateFile {
     file: SlotFile,
     slots: HashMap<TenantName, Slot>,
     fingerprinted: Fingerprinted,
-    /// The records of an earlier supervisor that were not written again.
-    before: HashMap<TenantName, Record>,
+    /// The records of an earlier supervisor that were not written again. Boxed, since there are thousands at the begin
+    /// and none soon after.
+    before: HashMap<TenantName, Box<Record>>,
 }
 
 impl StateFile {
@@ -52,14 +53,15 @@ impl StateFile {
     /// Uses an earlier supervisor's record of a tenant, and its slot.
     pub(super) fn take_over(&mut self, slot: Slot, record: &Record) {
         self.slots.insert(record.tenant.clone(), slot);
-        self.before.insert(record.tenant.clone(), record.clone());
+        let before = Box::new(record.clone());
+        self.before.insert(record.tenant.clone(), before);
     }
 
     /// Writes the record of a tenant. A tenant that is down, as its manifest says, needs no record,
     /// and an older one is erased. What an earlier supervisor wrote is not written again.
     pub(super) fn write(&mut self, tenant: &TenantName, checkpoint: Checkpoint, entry: &Entry) {
         crash::point("record: not yet written", tenant.as_str());
-        let before = self.before.remove(tenant);
+        let before = self.before(tenant);
         let written = if before.is_some_and(|before| before.says(&checkpoint, entry)) {
             Ok(())
         } else if checkpoint.is_nothing() {
@@ -108,6 +110,16 @@ impl StateFile {
             tracing::warn!(%tenant, %error, "{tenant}: cannot write its record to the state file");
         }
         crash::point("record: written", tenant.as_str());
+    }
+
+    /// The record of an earlier supervisor, if none was written since.
+    fn before(&mut self, tenant: &TenantName) -> Option<Box<Record>> {
+        let before = self.before.remove(tenant)?;
+        if self.before.is_empty() {
+            // The table of thousands of tenants is kept otherwise.
+            self.before.shrink_to_fit();
+        }
+        Some(before)
     }
 
     /// Erases the record of a tenant that was removed and released.

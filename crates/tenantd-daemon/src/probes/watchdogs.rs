@@ -40,19 +40,22 @@ pub(crate) struct Watchdogs {
     failed: mpsc::UnboundedReceiver<(LaunchId, Failure)>,
 }
 
-/// The task that watches one launch. It is aborted when this is dropped.
+/// What is known of one launch, and the task that watches it, which is aborted when this is dropped.
 struct Watch {
     launch: LaunchId,
     period: Duration,
     leaf: Option<Leaf>,
     /// When the present period began.
     heard: Rc<Cell<Instant>>,
-    task: AbortHandle,
+    /// None if its program has no watchdog: of most tenants, and a handle keeps the memory of its task.
+    task: Option<AbortHandle>,
 }
 
 impl Drop for Watch {
     fn drop(&mut self) {
-        self.task.abort();
+        if let Some(task) = &self.task {
+            task.abort();
+        }
     }
 }
 
@@ -143,19 +146,20 @@ impl Watchdogs {
         let heard = Rc::new(Cell::new(Instant::now()));
         let (failing, of, since) = (self.failing.clone(), leaf.clone(), Rc::clone(&heard));
         let is_watched = !period.is_zero() && period < LONGEST;
-        let task = spawn_local(async move {
-            if is_watched {
+        let task = is_watched.then(|| {
+            let task = spawn_local(async move {
                 let why = silent(&since, period, of.as_ref()).await;
                 // The loop closes the channel only when it ends.
                 let _ended = failing.send((launch, why));
-            }
+            });
+            task.abort_handle()
         });
         let watch = Watch {
             launch,
             period,
             leaf,
             heard,
-            task: task.abort_handle(),
+            task,
         };
         self.watches.insert(tenant.clone(), watch);
     }
@@ -201,4 +205,26 @@ async fn is_paused(leaf: Option<&Leaf>) -> bool {
 
 fn failure(why: &str) -> Failure {
     Failure::detail(Stage::Alive, "its notify socket", why)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_program_without_a_watchdog_has_no_task() {
+        let all = async {
+            let mut watchdogs = Watchdogs::new();
+            let tenant: TenantName = "acme".parse().unwrap();
+            for (period, has_task) in [
+                (Duration::ZERO, false),
+                (Duration::from_secs(10), true),
+                (LONGEST, false),
+            ] {
+                watchdogs.watch(&tenant, LaunchId(1), (period, None));
+                assert_eq!(watchdogs.watches[&tenant].task.is_some(), has_task);
+            }
+        };
+        tokio::task::LocalSet::new().run_until(all).await;
+    }
 }

@@ -6,8 +6,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use crate::state_file::StateFile;
 use crate::state_file::record::Record;
-use crate::state_file::slots::SlotFile;
+use crate::state_file::slots::{Previous, SlotFile};
 use tenantd_core::manifest::Source;
 use tenantd_core::name::TenantName;
 use tenantd_core::plan::effect::Effect;
@@ -23,6 +24,33 @@ use tenantd_core::supervisor::{Limits, Supervisor};
 fn path(file: &str) -> PathBuf {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/fixtures/state-2157092");
     folder.join(file)
+}
+
+/// A state file, and what is in it.
+fn opened(file: &str) -> (StateFile, Previous) {
+    let folder = tempfile::tempdir().unwrap();
+    let copy = folder.path().join("ledger");
+    fs::copy(path(file), &copy).unwrap();
+    let text = fs::read_to_string(&copy).unwrap();
+    let head = text.lines().next().unwrap().split_once(' ').unwrap().1;
+    let head: serde_json::Value = serde_json::from_str(head).unwrap();
+    let boot = head["boot"].as_str().unwrap().to_owned();
+    let (file, previous) = SlotFile::open_at(&copy, boot).unwrap();
+    (StateFile::new(file), previous)
+}
+
+#[test]
+fn the_table_of_earlier_records_is_freed_with_the_last_one() {
+    let (mut state_file, previous) = opened("ledger");
+    assert!(previous.records.len() > 1);
+    for (slot, record) in &previous.records {
+        state_file.take_over(*slot, record);
+    }
+    for (_, record) in &previous.records {
+        assert!(state_file.before.capacity() > 0);
+        assert!(state_file.before(&record.tenant).is_some());
+    }
+    assert_eq!(state_file.before.capacity(), 0);
 }
 
 /// The plan of a manifest on the host on which the files were made.
