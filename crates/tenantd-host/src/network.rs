@@ -34,6 +34,7 @@ mod family;
 mod firewall;
 mod frame;
 mod hub;
+mod index;
 mod ipv6;
 mod leaving;
 mod link;

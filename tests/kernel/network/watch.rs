@@ -132,6 +132,8 @@ fn what_is_taken_from_a_routed_tenant_is_put_back() {
                 TENANT,
                 "the route 10.77.0.2/32",
             ),
+            // The firewall would take it for a link of others.
+            ("link set vt-2 group 0", TENANT, "the group of vt-2"),
         ],
     );
 }

@@ -16,9 +16,6 @@ use rtnetlink::packet_route::route::{
     RouteAttribute, RouteFlags, RouteMessage, RouteScope, RouteType,
 };
 use rtnetlink::{LinkBridgePort, LinkUnspec, LinkVeth};
-use rustix::io::Errno;
-use rustix::net::netdevice::name_to_index;
-use rustix::net::{SocketFlags, SocketType, socket_with};
 
 use crate::netns::Netns;
 use tenantd_core::name::{AppName, TenantName};
@@ -29,6 +26,7 @@ use tenantd_core::stage::{Failure, Stage};
 use super::arrival::{Arrival, arrival};
 use super::connection::Connected;
 use super::family::{alone, preferring, route_to};
+pub(super) use super::index::index_of;
 use super::refusal::{errno, lost, refused};
 
 /// A link of the host, as the kernel reported it.
@@ -52,6 +50,8 @@ pub(super) struct Found {
     pub(super) isolated: bool,
     /// The settings of what arrives on it.
     pub(super) arrival: Arrival,
+    /// Its link group, by which the firewall knows it.
+    pub(super) group: u32,
 }
 
 impl Found {
@@ -79,8 +79,11 @@ impl Found {
                 LinkAttribute::LinkNetNsId(number) => found.peer = Some(number),
                 LinkAttribute::OperState(state) => found.operational = state == State::Up,
                 LinkAttribute::Controller(index) => found.controller = Some(index),
+                LinkAttribute::Group(group) => {
+                    found.group = group;
+                    found.arrival.note_group(group);
+                }
                 LinkAttribute::LinkInfo(parts) => found.note_parts(parts),
-                LinkAttribute::Group(group) => found.arrival.note_group(group),
                 LinkAttribute::AfSpecUnspec(families) => found.arrival.note(families),
                 _ => {}
             }
@@ -148,18 +151,6 @@ impl Found {
     }
 }
 
-/// Looks up the index of a link of the host. Uses an ioctl, see netdevice(7), because a netlink
-/// reply would contain all attributes of the link.
-pub(super) fn index_of(name: &str) -> Result<u32, Errno> {
-    let any = socket_with(
-        rustix::net::AddressFamily::INET,
-        SocketType::DGRAM,
-        SocketFlags::CLOEXEC,
-        None,
-    )?;
-    name_to_index(&any, name)
-}
-
 /// Access to the host's links through the net thread's connection, see [`Links::handle`].
 #[derive(Clone)]
 pub(super) struct Links(pub(super) Rc<RefCell<Connected>>);
@@ -224,6 +215,10 @@ impl Links {
             .set_info_data(InfoData::Veth(InfoVeth::Peer(peer)));
         if let Some(controller) = controller {
             pair = pair.controller(controller);
+        }
+        if !link.is_macvlan() {
+            // The guard knows it by that from its first moment.
+            pair = pair.append_extra_attribute(LinkAttribute::Group(network.group()));
         }
         self.done(self.handle().link().add(pair.build()).execute().await)
     }

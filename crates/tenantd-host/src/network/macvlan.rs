@@ -220,7 +220,7 @@ impl Provisioner {
             let name = link.tenant.name.as_str();
             return lost(name, "it was deleted, perhaps with its parent on the host");
         }
-        let different = differences(found, link, None);
+        let different = differences(found, link, None, self.network.group());
         if !different.is_empty() {
             self.links.mark(found.index, link).await?;
         }

@@ -9,6 +9,7 @@ use std::time::Duration;
 use futures_util::StreamExt;
 use rtnetlink::packet_core::{NLM_F_REQUEST, NetlinkMessage, NetlinkPayload};
 use rtnetlink::packet_route::RouteNetlinkMessage;
+use rtnetlink::packet_route::link::LinkAttribute;
 use rtnetlink::packet_route::neighbour::{NeighbourAttribute, NeighbourMessage, NeighbourState};
 use rtnetlink::packet_route::route::{RouteAttribute, RouteMessage, RouteType};
 use rtnetlink::{LinkBridgePort, LinkUnspec};
@@ -42,6 +43,7 @@ pub(super) fn differences(
     found: &Found,
     link: &LinkPlan,
     controller: Option<u32>,
+    group: u32,
 ) -> Vec<&'static str> {
     let host = &link.host;
     let all = [
@@ -52,6 +54,7 @@ pub(super) fn differences(
         (found.mac != host.mac.0, "MAC address"),
         (found.controller != controller, "bridge"),
         (controller.is_some() && !found.isolated, "isolation"),
+        (found.group != group && !link.is_macvlan(), "group"),
     ];
     let different = all.into_iter().filter(|(is_different, _)| *is_different);
     different.map(|(_, what)| what).collect()
@@ -84,13 +87,14 @@ impl Provisioner {
             None => {}
         }
         let controller = self.controller();
-        let different = differences(&found, link, controller);
+        let group = self.network.group();
+        let different = differences(&found, link, controller, group);
         let mut mended: Vec<String> = different
             .iter()
             .map(|what| format!("the {what} of {name}"))
             .collect();
         if !different.is_empty() {
-            self.links.correct(&found, link, controller).await?;
+            self.links.correct(&found, link, controller, group).await?;
             self.carries_soon(index, controller).await?;
         }
         let (through, mac) = (self.way(index), link.tenant.mac);
@@ -216,6 +220,7 @@ impl Links {
         found: &Found,
         link: &LinkPlan,
         controller: Option<u32>,
+        group: u32,
     ) -> Result<(), Failure> {
         let name = link.host.name.as_str();
         let fail = |error| refused(Stage::Link, name, error);
@@ -228,6 +233,9 @@ impl Links {
         }
         if found.alias.as_ref() != Some(&link.mark) {
             end = end.alias(link.mark.as_str());
+        }
+        if found.group != group {
+            end = end.append_extra_attribute(LinkAttribute::Group(group));
         }
         end = match controller {
             _ if found.controller == controller => end,

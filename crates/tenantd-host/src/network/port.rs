@@ -125,14 +125,15 @@ impl Provisioner {
             return Ok(Outcome::Whole(Vec::new()));
         };
         let controller = Some(bridge.index);
-        let different = differences(found, link, controller);
+        let different = differences(found, link, controller, self.network.group());
         if !different.is_empty() {
             if found.controller != controller {
                 self.links.plug(found.index, link, &bridge).await?;
             }
             // It is isolated before anything else sets it up: until then it reaches other ports.
             self.raise_port(found.index, link).await?;
-            self.links.correct(found, link, controller).await?;
+            let group = self.network.group();
+            self.links.correct(found, link, controller, group).await?;
             self.carries_soon(found.index, controller).await?;
         }
         let host = &link.host.name;

@@ -152,19 +152,19 @@ async fn of_host(
     let Some(host) = host else {
         return Ok(drifts);
     };
-    let mark = host.attributes.iter().find_map(|part| match part {
-        LinkAttribute::IfAlias(alias) => Some(alias.as_str()),
-        _ => None,
-    });
-    drifts.extend(Drift::between(
-        "mark",
-        link.mark.as_str(),
-        mark.unwrap_or("none"),
-    ));
-    let controller = host.attributes.iter().find_map(|part| match part {
-        LinkAttribute::Controller(index) => Some(*index),
-        _ => None,
-    });
+    let (mut mark, mut controller, mut group) = ("none", None, 0);
+    for part in &host.attributes {
+        match part {
+            LinkAttribute::IfAlias(alias) => mark = alias.as_str(),
+            LinkAttribute::Controller(index) => controller = Some(*index),
+            LinkAttribute::Group(number) => group = *number,
+            _ => {}
+        }
+    }
+    drifts.extend(Drift::between("mark", link.mark.as_str(), mark));
+    let words = |group: u32| format!("group {group:#x}");
+    let group = Drift::between("host end", words(network.group()), words(group));
+    drifts.extend(group);
     if network.mode == Mode::Bridge && controller != index {
         let hub = network.hub.name.as_str();
         drifts.extend(Drift::between(

@@ -228,7 +228,7 @@ impl Model {
         let is_whole = match self.tenants.get(&index) {
             Some(link) => {
                 let controller = self.has_ports().then_some(self.hub);
-                differences(&found, link, controller).is_empty()
+                differences(&found, link, controller, self.network.group()).is_empty()
             }
             None => {
                 found.up
