@@ -46,7 +46,7 @@ fn is_guarded(link: &LinkPlan) -> bool {
 }
 
 /// A tenant whose host end has the name that a plan gives it.
-fn named(n: u16) -> LinkPlan {
+pub fn named(n: u16) -> LinkPlan {
     let mut link = link(Mode::Routed, n);
     let (app, tenant) = derive::of_link_mark(&link.mark).unwrap();
     link.host.name = derive::host_end(derive::tenant_hash(&app, &tenant)).name;

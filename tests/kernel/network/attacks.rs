@@ -3,7 +3,7 @@
 
 use std::process::{Child, Command, Stdio};
 
-use tenantd_core::plan::model::{LinkPlan, Mode};
+use tenantd_core::plan::model::{LinkPlan, Mode, NetworkPlan};
 use tenantd_host::netns::Netns;
 use tenantd_host::network::Network;
 
@@ -97,16 +97,20 @@ impl Drop for Tool {
 }
 
 /// The packets of a counter.
-fn counted(family_table_counter: &str) -> u64 {
-    let text = nft(&format!("list counter {family_table_counter}"));
-    let words: Vec<&str> = text.split_whitespace().collect();
-    let at = words.iter().position(|word| *word == "packets").unwrap();
-    words[at + 1].parse().unwrap()
+pub fn counted(family_table_counter: &str) -> u64 {
+    let words = family_table_counter.split(' ');
+    let mut command = Command::new("python3");
+    let command = command.args(["-c", include_str!("counter.py")]);
+    let output = command.args(words).output().unwrap();
+    let error = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{error}");
+    let said = String::from_utf8(output.stdout).unwrap();
+    said.trim().parse().unwrap()
 }
 
 /// Counts what has passed the guard, in a chain that the kernel calls after it.
-fn probe(is_sent: &str) {
-    let hook = "{ type filter hook ingress device \"vt-2\" priority -400; }";
+fn probe(is_sent: &str, device: &str) {
+    let hook = format!("{{ type filter hook ingress device \"{device}\" priority -400; }}");
     let steps = format!(
         "add table netdev probe\ndelete table netdev probe\nadd table netdev probe\n\
          add counter netdev probe passed\nadd chain netdev probe after {hook}\n\
@@ -118,11 +122,11 @@ fn probe(is_sent: &str) {
 }
 
 /// The words of an attack by this tenant.
-fn words(attack: &Attack, tenant: &LinkPlan) -> String {
+fn words(attack: &Attack, tenant: &LinkPlan, hub: &str) -> String {
     let hub = match tenant.prefix {
         32 => tenant.host.mac.to_string(),
         _ => {
-            let hub = ip_json("link show td-wiki").remove(0);
+            let hub = ip_json(&format!("link show {hub}")).remove(0);
             hub["address"].as_str().unwrap().to_owned()
         }
     };
@@ -130,9 +134,9 @@ fn words(attack: &Attack, tenant: &LinkPlan) -> String {
     attack.words.replace("MAC", &mac).replace("HUB", &hub)
 }
 
-fn passes(attack: &Attack, tenant: &LinkPlan, netns: &Netns, is_guarded: bool) {
-    let words = words(attack, tenant);
-    probe(attack.is_sent);
+fn passes(attack: &Attack, (tenant, hub): (&LinkPlan, &str), netns: &Netns, is_guarded: bool) {
+    let words = words(attack, tenant, hub);
+    probe(attack.is_sent, tenant.host.name.as_str());
     let spoofed = || counted("netdev tenantd_wiki spoofed");
     let before = if is_guarded { spoofed() } else { 0 };
     let mut tool = Tool::start(netns, &words);
@@ -151,21 +155,29 @@ fn passes(attack: &Attack, tenant: &LinkPlan, netns: &Netns, is_guarded: bool) {
 #[test]
 fn the_guard_stops_the_tools_for_attacks_and_without_it_they_pass() {
     support::enter();
+    attack_with(plan6, |link| link);
+}
+
+/// Attacks in both modes, with these networks and tenants.
+pub fn attack_with(plan: impl Fn(Mode) -> NetworkPlan, change: impl Fn(LinkPlan) -> LinkPlan) {
     for mode in BOTH {
         block_on(async {
-            let network = Network::open(plan6(mode)).await.unwrap();
-            let tenant = with(link6(mode, 2), |traffic| traffic.peers.all = true);
-            let other = link6(mode, 3);
+            let plan = plan(mode);
+            let hub = plan.hub.name.as_str();
+            let network = Network::open(plan.clone()).await.unwrap();
+            let tenant = change(link6(mode, 2));
+            let tenant = with(tenant, |traffic| traffic.peers.all = true);
+            let other = change(link6(mode, 3));
             let netns = network.provision(tenant.clone()).await.unwrap();
             let neighbour = network.provision(other.clone()).await.unwrap();
             for attack in &ATTACKS {
-                passes(attack, &tenant, &netns, true);
+                passes(attack, (&tenant, hub), &netns, true);
             }
             let known = |mode| {
                 let device = if mode == Mode::Routed {
-                    "vt-3"
+                    other.host.name.as_str()
                 } else {
-                    "td-wiki"
+                    hub
                 };
                 ip_json(&format!("neigh show 10.77.0.3 dev {device}"))
             };
@@ -179,10 +191,10 @@ fn the_guard_stops_the_tools_for_attacks_and_without_it_they_pass() {
                 delete.stderr(Stdio::null()).status().unwrap().success()
             });
             for attack in &ATTACKS {
-                passes(attack, &tenant, &netns, false);
+                passes(attack, (&tenant, hub), &netns, false);
             }
             nft("delete table netdev probe");
-            let network = Network::open(plan6(mode)).await.unwrap();
+            let network = Network::open(plan.clone()).await.unwrap();
             for (link, netns) in [(tenant, netns), (other, neighbour)] {
                 network.admit(link.clone(), None).await.unwrap();
                 network.release(link, netns.close()).await.unwrap();

@@ -18,6 +18,7 @@ mod loopback;
 mod macvlan;
 mod outside;
 mod port;
+mod prefix;
 mod probe;
 mod release;
 mod shape;

@@ -29,7 +29,7 @@ fn full(mode: Mode) -> LinkPlan {
 }
 
 /// What `verify` says of the firewall: planned and found.
-fn drifts(network: &NetworkPlan, tenant: &LinkPlan) -> Vec<[String; 2]> {
+pub fn drifts(network: &NetworkPlan, tenant: &LinkPlan) -> Vec<[String; 2]> {
     // It has a runtime of its own.
     let all = std::thread::scope(|scope| {
         let reader = scope.spawn(|| {

@@ -11,6 +11,7 @@
 
 mod conntrack;
 mod content;
+mod devices;
 mod dismissal;
 mod dumped;
 mod elements;
@@ -18,6 +19,7 @@ pub(super) mod exposed;
 mod expressions;
 mod found;
 mod guard;
+mod guarding;
 pub(super) mod inner;
 mod left;
 mod lists;
@@ -48,10 +50,11 @@ use tenantd_core::stage::{Failure, Stage};
 
 use conntrack::Conntrack;
 use elements::Element;
+use guarding::{Guarding, named_max};
 use missing::{lacking, unavailable};
-use parts::{asked_on, family_of, guard_rules, list_in, own_guard};
+use parts::{asked_on, family_of, list_in};
 use ports::Ports;
-use rules::{BASES, CHAINS, DENIED, Facts, GUARD, SPOOFED};
+use rules::{BASES, CHAINS, DENIED, Facts, SPOOFED};
 use sets::{Family, SETS};
 use socket::{NftSocket, Refused, Transaction};
 use wire::Change;
@@ -60,7 +63,7 @@ use wire::Change;
 /// the socket.
 const OWNED_FOR: Duration = Duration::from_secs(2);
 
-/// The chain that guards all host ends.
+/// The chain that names the host ends that it guards.
 const GUARD_CHAIN: &str = "guard";
 
 /// The firewall of one application.
@@ -77,8 +80,12 @@ pub(super) struct Firewall {
     ports: RefCell<BTreeMap<String, Ports>>,
     /// The host ends on which the guard was put when the tables were taken over, until their tenants are admitted.
     guarded: RefCell<BTreeSet<String>>,
-    /// Whether one chain guards all host ends. Before Linux 6.4, each has a chain.
-    shares_guard: Cell<bool>,
+    /// How the host ends are guarded.
+    guarding: Cell<Guarding>,
+    /// The most tenants whose host ends one chain names.
+    named_max: usize,
+    /// Whether the kernel has not refused to guard by a prefix.
+    takes_prefix: Cell<bool>,
 }
 
 impl Firewall {
@@ -115,7 +122,9 @@ impl Firewall {
             tenants: RefCell::default(),
             ports: RefCell::default(),
             guarded: RefCell::default(),
-            shares_guard: Cell::new(true),
+            guarding: Cell::new(Guarding::ByName),
+            named_max: named_max(),
+            takes_prefix: Cell::new(true),
             table,
         })
     }
@@ -145,6 +154,7 @@ impl Firewall {
         let mut flags = restore::flags();
         let mut fresh = false;
         loop {
+            self.note_guarding()?;
             let whole = self.whole(flags, fresh);
             let Err(refused) = self.socket.commit(&whole) else {
                 return Ok(());
@@ -160,9 +170,9 @@ impl Firewall {
                 }
                 // Before Linux 6.4, a chain cannot get further devices.
                 libc::EOPNOTSUPP | libc::EINVAL | libc::ENOENT
-                    if self.shares_guard.get() && at.is_some_and(is_chain) =>
+                    if self.guarding.get() == Guarding::ByName && at.is_some_and(is_chain) =>
                 {
-                    self.shares_guard.set(false);
+                    self.guarding.set(Guarding::Apart);
                 }
                 // A kernel without these flags, or a table that was made without them.
                 libc::EOPNOTSUPP | libc::EINVAL if !flags.is_empty() => flags = TableFlags::empty(),
@@ -206,14 +216,7 @@ impl Firewall {
                 wire::new_base_chain(table, base.name, base, &[]),
             ));
         }
-        if self.shares_guard.get() {
-            all.push((
-                Family::Netdev,
-                wire::new_base_chain(table, GUARD_CHAIN, &GUARD, &[]),
-            ));
-            all.push((Family::Netdev, wire::flush_chain(table, GUARD_CHAIN)));
-            all.extend(guard_rules(table, GUARD_CHAIN));
-        }
+        all.extend(self.guards());
         all.extend(asked_on(table, self.network.uplink.as_ref()));
         let chains = self.facts.rules();
         for (chain, _) in &chains {
@@ -236,6 +239,7 @@ impl Firewall {
     /// # Errors
     /// [`Stage::Firewall`]. Nothing was changed then.
     pub(super) fn admit(&self, link: &LinkPlan, index: u32) -> Result<(), Failure> {
+        self.guard_by_prefix_if_many(&link.mark);
         let wanted = elements::of(link, index);
         let mut ports = self.ports.borrow_mut();
         let held = ports.entry(link.mark.clone()).or_default();
@@ -247,10 +251,13 @@ impl Firewall {
         let changed = self.difference(&tenants, present, &wanted, &link.traffic.egress);
         drop(tenants);
         // The index of the link is in the elements, so the guarded link is this one if they are the same.
-        let is_guarded = self.guarded.borrow_mut().remove(device);
-        if !is_guarded || !changed.is_empty() {
-            let mut all = self.on_device(device);
-            all.extend(changed);
+        let is_guarded = self.guarded.borrow_mut().remove(device) && changed.is_empty();
+        let mut all = match is_guarded {
+            true => Vec::new(),
+            false => self.on_device(device),
+        };
+        all.extend(changed);
+        if !all.is_empty() {
             let committed = self.socket.commit(&all);
             committed.map_err(|refused| self.refused(&link.mark, &refused))?;
         }
@@ -268,25 +275,6 @@ impl Firewall {
             || Ports::default().are_free(link),
             |held| held.are_free(link),
         )
-    }
-
-    /// The changes that put the guard on a host end.
-    fn on_device(&self, device: &str) -> Transaction {
-        let table = self.table.as_str();
-        if self.shares_guard.get() {
-            let added = wire::new_base_chain(table, GUARD_CHAIN, &GUARD, &[device]);
-            return vec![(Family::Netdev, added)];
-        }
-        let chain = own_guard(device);
-        let mut all = vec![
-            (
-                Family::Netdev,
-                wire::new_base_chain(table, &chain, &GUARD, &[device]),
-            ),
-            (Family::Netdev, wire::flush_chain(table, &chain)),
-        ];
-        all.extend(guard_rules(table, &chain));
-        all
     }
 
     /// The changes from the elements that a tenant has to those that it is to have.

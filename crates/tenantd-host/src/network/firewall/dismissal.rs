@@ -7,6 +7,7 @@ use std::net::IpAddr;
 use tenantd_core::stage::Failure;
 
 use super::elements::Element;
+use super::guarding::Guarding;
 use super::left::DEVICES_MAX;
 use super::parts::{family_of, list_in, own_guard};
 use super::rules::GUARD;
@@ -94,13 +95,15 @@ impl Firewall {
     fn unguard(&self, all: &[Gone]) -> Result<(), Refused> {
         let table = self.table.as_str();
         let devices: Vec<&str> = all.iter().map(|gone| gone.device.as_str()).collect();
-        let changes: Transaction = match self.shares_guard.get() {
-            true => devices
+        let changes: Transaction = match self.guarding.get() {
+            // It is on none that is gone.
+            Guarding::ByPrefix => return Ok(()),
+            Guarding::ByName => devices
                 .chunks(DEVICES_MAX)
                 .map(|some| wire::delete_devices(table, GUARD_CHAIN, &GUARD, some))
                 .map(|change| (Family::Netdev, change))
                 .collect(),
-            false => devices
+            Guarding::Apart => devices
                 .iter()
                 .map(|device| wire::delete_chain(table, &own_guard(device)))
                 .map(|change| (Family::Netdev, change))
@@ -128,6 +131,8 @@ mod as_root {
     use nix::sched::{CloneFlags, unshare};
 
     use super::super::super::link::index_of;
+    use super::super::devices;
+    use super::super::rules::PREFIX_GUARD;
     use super::*;
     use tenantd_core::plan::derive;
     use tenantd_core::plan::model::{self, EndPlan, LinkPlan, MacAddr, Mode, NetworkPlan};
@@ -271,5 +276,67 @@ mod as_root {
     #[test]
     fn one_that_cannot_be_dismissed_keeps_no_other() {
         thread::spawn(dismissed).join().unwrap();
+    }
+
+    fn devices_of(firewall: &Firewall, chain: &str) -> Option<devices::Devices> {
+        let mut chains = devices::read(&firewall.socket, &firewall.table).unwrap();
+        chains.remove(chain)
+    }
+
+    /// No kernel takes a prefix that is longer than a name, as one before Linux 6.17 takes none.
+    fn refused() {
+        unshare(CloneFlags::CLONE_NEWNET).unwrap();
+        let network = network();
+        let firewall = Firewall::open(&network).unwrap();
+        let [first, second] = [2, 3].map(|n| link(&network, n));
+        for link in [&first, &second] {
+            let device = link.host.name.as_str();
+            ip(&format!("link add {device} type bridge"));
+            assert!(!firewall.guard_by_prefix("td-longer-than-a-name"));
+            firewall.admit(link, index_of(device).unwrap()).unwrap();
+            let guard = devices_of(&firewall, GUARD_CHAIN).unwrap();
+            assert!(guard.cover(device), "it is named");
+        }
+        assert!(devices_of(&firewall, PREFIX_GUARD.name).is_none());
+        assert!(
+            !firewall.guard_by_prefix(derive::HOST_END),
+            "it is not asked again"
+        );
+        let gone = [first, second].map(|link| Gone {
+            device: link.host.name.as_str().to_owned(),
+            mark: link.mark,
+        });
+        assert!(firewall.dismiss(&gone).into_iter().all(|done| done.is_ok()));
+        firewall.remove().unwrap();
+    }
+
+    #[test]
+    fn a_kernel_without_prefixes_names_each_link() {
+        thread::spawn(refused).join().unwrap();
+    }
+
+    fn at_the_limit() {
+        unshare(CloneFlags::CLONE_NEWNET).unwrap();
+        let network = network();
+        let mut firewall = Firewall::open(&network).unwrap();
+        firewall.named_max = 2;
+        for n in 2..=4 {
+            let link = link(&network, n);
+            let device = link.host.name.as_str();
+            ip(&format!("link add {device} type bridge"));
+            firewall.admit(&link, index_of(device).unwrap()).unwrap();
+            // Once more changes nothing.
+            firewall.admit(&link, index_of(device).unwrap()).unwrap();
+            let is_by_prefix = firewall.guarding.get() == Guarding::ByPrefix;
+            assert_eq!(is_by_prefix, n == 4, "{n}");
+            assert_eq!(devices_of(&firewall, GUARD_CHAIN).is_none(), n == 4);
+            let all = devices_of(&firewall, PREFIX_GUARD.name);
+            assert_eq!(all.is_some_and(|all| all.cover("td0123456789ab")), n == 4);
+        }
+    }
+
+    #[test]
+    fn more_links_than_one_chain_names_are_guarded_by_a_prefix() {
+        thread::spawn(at_the_limit).join().unwrap();
     }
 }

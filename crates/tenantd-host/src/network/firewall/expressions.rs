@@ -146,6 +146,11 @@ impl Rule {
         self.load(&[field]).compare(Compare::Equal, value)
     }
 
+    /// A field has another value than this.
+    pub(super) fn differs(self, field: Field, value: &[u8]) -> Self {
+        self.load(&[field]).compare(Compare::NotEqual, value)
+    }
+
     /// A field is at least the first value and at most the second.
     pub(super) fn within(self, field: Field, first: &[u8], last: &[u8]) -> Self {
         self.load(&[field])

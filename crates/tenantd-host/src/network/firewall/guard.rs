@@ -2,7 +2,7 @@
 
 use super::expressions::{
     ARP_ETHER, ARP_OPERATION, ARP_SOURCE, ARP_TARGET, ETHER_SOURCE, ETHER_TYPE, ETHERNET,
-    ICMP_TYPE, IIF, IIFTYPE, L4PROTO, SOURCE4, SOURCE6, TARGET6,
+    ICMP_TYPE, IIF, IIFGROUP, IIFTYPE, L4PROTO, SOURCE4, SOURCE6, TARGET6,
 };
 use super::rules::{ICMPV6, Rule, SPOOFED};
 
@@ -25,6 +25,16 @@ pub(super) fn asked() -> Vec<Rule> {
             .in_set("asked6", &[TARGET6])
             .for_this_host(),
     ]
+}
+
+/// The rules for host ends whose links have this group, and for links of others, which all pass.
+pub(super) fn of_group(group: u32) -> Vec<Rule> {
+    let others = Rule::new().differs(IIFGROUP, &group.to_ne_bytes()).accept();
+    let mut rules = vec![others];
+    rules.extend(guard());
+    // The policy accepts.
+    rules.push(Rule::new().drop());
+    rules
 }
 
 /// The rules of the table of frames.

@@ -1,18 +1,21 @@
 //! What an earlier supervisor has left in the tables: the elements of its tenants, and the guard on their host ends.
 //!
-//! The guard is put on all of these host ends at once when the tables are taken over, whether it was on them or not:
-//! while no supervisor ran, another process can have taken it off. The kernel does not say on which devices a chain
-//! is that is on more than about 1,200. Afterwards a tenant whose elements are as planned needs no transaction.
+//! The guard is put on those of these host ends that it is not on when the tables are taken over: while no supervisor ran,
+//! another process can have taken it off. Where the kernel does not tell on which it is, it is put on all of them.
+//! Afterwards a tenant whose elements are as planned needs no transaction.
+
+use std::collections::BTreeSet;
 
 use netlink_packet_netfilter::nftables::{NfTablesMessage, SetElementList, SetElementMessage};
 
-use tenantd_core::plan::derive;
+use tenantd_core::plan::derive::{self, HOST_END};
 use tenantd_core::plan::model::LinkPlan;
 use tenantd_core::stage::Failure;
 
 use super::super::link::index_of;
 use super::elements::{self, Element};
 use super::found::elements_in;
+use super::guarding::Guarding;
 use super::missing::unavailable;
 use super::rules::GUARD;
 use super::sets::{Family, SETS};
@@ -51,20 +54,26 @@ impl Firewall {
     /// Puts the guard on the host ends of the tenants that were left. One on which it cannot be put so gets it when its
     /// tenant is admitted.
     pub(super) fn guard_left(&self) {
-        if !self.shares_guard.get() {
+        let are_many = self.tenants.borrow().len() > self.named_max;
+        if self.guarding.get() != Guarding::ByName || (are_many && self.guard_by_prefix(HOST_END)) {
             return;
         }
         let devices = self.left_devices();
-        for some in devices.chunks(DEVICES_MAX) {
+        self.guarded.borrow_mut().clone_from(&devices);
+        let unnamed: Vec<String> = self.unnamed(devices).into_iter().collect();
+        for some in unnamed.chunks(DEVICES_MAX) {
             let names: Vec<&str> = some.iter().map(String::as_str).collect();
             let change = wire::new_base_chain(&self.table, GUARD_CHAIN, &GUARD, &names);
             match self.socket.commit(&vec![(Family::Netdev, change)]) {
-                Ok(()) => self.guarded.borrow_mut().extend(some.iter().cloned()),
-                Err(refused) => tracing::debug!(
-                    errno = refused.errno,
-                    "cannot guard {} links at once: each is guarded when its tenant is admitted",
-                    some.len()
-                ),
+                Ok(()) => {}
+                Err(refused) => {
+                    self.guarded.borrow_mut().retain(|it| !some.contains(it));
+                    tracing::debug!(
+                        errno = refused.errno,
+                        "cannot guard {} links at once: each is guarded when its tenant is admitted",
+                        some.len()
+                    );
+                }
             }
         }
     }
@@ -72,12 +81,13 @@ impl Firewall {
     /// Whether an admission of a tenant that was left would change nothing.
     pub(in crate::network) fn has(&self, link: &LinkPlan, index: u32) -> bool {
         let tenants = self.tenants.borrow();
-        let is_guarded = self.guarded.borrow().contains(link.host.name.as_str());
+        let is_guarded = self.guarding.get() == Guarding::ByPrefix
+            || self.guarded.borrow().contains(link.host.name.as_str());
         is_guarded && tenants.get(&link.mark) == Some(&elements::of(link, index))
     }
 
     /// The host ends of the tenants that were left, as far as they are the links for which the elements were made.
-    fn left_devices(&self) -> Vec<String> {
+    fn left_devices(&self) -> BTreeSet<String> {
         let tenants = self.tenants.borrow();
         let ends = tenants.iter().filter_map(|(mark, elements)| {
             let (app, tenant) = derive::of_link_mark(mark)?;

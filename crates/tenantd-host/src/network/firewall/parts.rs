@@ -4,16 +4,16 @@ use std::collections::BTreeSet;
 
 use super::super::link::index_of;
 use super::elements::Element;
-use super::rules::ASKED;
+use super::rules::{ASKED, Rule};
 use super::sets::{Family, Set};
 use super::socket::Transaction;
 use super::{Firewall, guard, wire};
 use tenantd_core::plan::model::UplinkPlan;
 use tenantd_core::stage::Failure;
 
-/// The rules of a chain that guards host ends.
-pub(super) fn guard_rules(table: &str, chain: &str) -> Transaction {
-    let rules = guard::guard().into_iter();
+/// The changes that add rules to a chain for frames.
+pub(super) fn chain_rules(table: &str, chain: &str, rules: Vec<Rule>) -> Transaction {
+    let rules = rules.into_iter();
     rules
         .map(|rule| (Family::Netdev, wire::new_rule(table, chain, rule)))
         .collect()
@@ -42,8 +42,7 @@ pub(super) fn asked_on(table: &str, uplink: Option<&UplinkPlan>) -> Transaction 
         (Family::Netdev, made),
         (Family::Netdev, wire::flush_chain(table, &chain)),
     ];
-    let rules = guard::asked().into_iter();
-    all.extend(rules.map(|rule| (Family::Netdev, wire::new_rule(table, &chain, rule))));
+    all.extend(chain_rules(table, &chain, guard::asked()));
     all
 }
 

@@ -41,13 +41,20 @@ pub(super) struct Base {
     pub(super) accepts: bool,
 }
 
-/// The guard on the host end of each tenant.
+/// The guard on the host ends that it names.
 pub(super) const GUARD: Base = Base {
     name: "guard",
     kind: "filter",
     hook: HookNumber::Dev(DevHookNumber::Ingress),
     priority: -500,
     accepts: false,
+};
+
+/// The guard on all links whose names begin as those of host ends do. Its rules drop, see [`guarding`](super::guarding).
+pub(super) const PREFIX_GUARD: Base = Base {
+    name: "guard_all",
+    accepts: true,
+    ..GUARD
 };
 
 /// What others ask for on the uplink.

@@ -6,16 +6,16 @@ use netlink_packet_netfilter::nftables::{
     ChainAttribute, ChainMessage, Hook, HookNumber, NfTablesMessage, RuleAttribute, RuleMessage,
     SetElementList, SetElementMessage, TableAttribute, TableFlags, TableMessage,
 };
-use rtnetlink::packet_core::Nla;
 
 use tenantd_core::plan::derive;
 use tenantd_core::plan::model::{LinkPlan, NetworkPlan};
 
 use super::content::{self, Content};
+use super::devices::Devices;
 use super::elements::{self, Element};
 use super::found::all_elements_in;
 use super::parts::{asked_chain, own_guard};
-use super::rules::{ASKED, BASES, Base, CHAINS, Facts, GUARD};
+use super::rules::{ASKED, BASES, Base, CHAINS, Facts, GUARD, PREFIX_GUARD};
 use super::sets::{Family, SETS};
 use super::socket::{NftSocket, Refused};
 use super::{GUARD_CHAIN, guard, lists};
@@ -36,7 +36,7 @@ pub(crate) struct Tables {
     /// When the kernel calls each chain, and what happens at its end.
     bases: BTreeMap<String, String>,
     /// The devices of each chain that has some.
-    devices: BTreeMap<String, BTreeSet<String>>,
+    devices: BTreeMap<String, Devices>,
 }
 
 /// The bytes of a device in a message about a chain, and those that are there for all devices: the largest message of a list
@@ -125,7 +125,7 @@ impl Tables {
             if !attributes.contains(&ChainAttribute::Table(table.to_owned())) {
                 return;
             }
-            let (mut name, mut devices) = (String::new(), BTreeSet::new());
+            let (mut name, mut devices) = (String::new(), Devices::default());
             let mut base = FoundBase::default();
             for part in attributes {
                 match part {
@@ -134,7 +134,7 @@ impl Tables {
                     ChainAttribute::Policy(policy) => base.accepts = policy == 1,
                     ChainAttribute::Hook(hook) => {
                         base.note(&hook);
-                        devices.extend(hook.into_iter().flat_map(names));
+                        hook.iter().for_each(|part| devices.note(part));
                     }
                     _ => {}
                 }
@@ -209,6 +209,12 @@ impl Tables {
             let rules = content::of_rules(&guard::asked());
             all.extend(self.chain(&(Family::Netdev, name), &rules));
         }
+        if self.devices.contains_key(PREFIX_GUARD.name) {
+            let rules = guard::of_group(network.group());
+            all.extend(self.base(PREFIX_GUARD.name, &PREFIX_GUARD));
+            let name = (Family::Netdev, PREFIX_GUARD.name.to_owned());
+            all.extend(self.chain(&name, &content::of_rules(&rules)));
+        }
         let own = self.elements.get(&network.mark);
         for gateway in network.gateways().map(elements::of_gateway) {
             if !own.is_some_and(|own| own.contains(&gateway)) {
@@ -239,11 +245,14 @@ impl Tables {
         }
         let device = link.host.name.as_str();
         let guards = [GUARD_CHAIN.to_owned(), own_guard(device)];
-        let guard = guards.into_iter().find(|chain| {
+        let is_on = |chain: &str| {
             let devices = self.devices.get(chain);
-            devices.is_some_and(|devices| devices.contains(device))
-        });
+            devices.is_some_and(|devices| devices.cover(device))
+        };
+        let guard = guards.into_iter().find(|chain| is_on(chain));
         match guard {
+            // What its rules are is told of all tenants together.
+            None if is_on(PREFIX_GUARD.name) => {}
             None if self.has_unread_guard() => all.extend(self.guard(GUARD_CHAIN)),
             None => all.push((format!("guard on {device}"), "none".to_owned())),
             Some(guard) => {
@@ -349,22 +358,5 @@ fn absent(refused: Refused) -> Result<(), Refused> {
     match refused.errno {
         libc::ENOENT | libc::EOPNOTSUPP => Ok(()),
         _ => Err(refused),
-    }
-}
-
-/// The devices that a part of a hook names.
-fn names(part: Hook) -> Vec<String> {
-    match part {
-        Hook::NetDeviceName(name) => vec![name],
-        Hook::NetDevices(devices) => devices
-            .iter()
-            .map(|device| {
-                let mut bytes = vec![0; device.value_len()];
-                device.emit_value(&mut bytes);
-                let text = String::from_utf8_lossy(&bytes);
-                text.trim_end_matches('\0').to_owned()
-            })
-            .collect(),
-        _ => Vec::new(),
     }
 }

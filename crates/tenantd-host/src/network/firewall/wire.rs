@@ -12,6 +12,7 @@ use netlink_packet_netfilter::nftables::{
 };
 use rtnetlink::packet_core::{DefaultNla, Emitable, NLA_F_NESTED, NLM_F_APPEND, NLM_F_CREATE, Nla};
 
+use super::devices;
 use super::elements::{Data, Element};
 use super::rules::{Base, Rule};
 use super::sets::{Holds, Set};
@@ -151,9 +152,18 @@ pub(super) fn new_chain(table: &str, name: &str) -> Change {
     )
 }
 
+/// Makes a chain that the kernel calls for what arrives by devices whose names begin so, also those that are made later.
+pub(super) fn new_prefix_chain(table: &str, base: &Base, prefix: &str) -> Change {
+    base_chain(table, base.name, base, vec![text(devices::PREFIX, prefix)])
+}
+
 /// Makes a chain that the kernel calls for packets; with `devices`, for those that arrive there. Adds
 /// the devices to one that exists.
 pub(super) fn new_base_chain(table: &str, name: &str, base: &Base, devices: &[&str]) -> Change {
+    base_chain(table, name, base, named(devices))
+}
+
+fn base_chain(table: &str, name: &str, base: &Base, devices: Vec<DefaultNla>) -> Change {
     let mut attributes = chain(table, name);
     attributes.push(ChainAttribute::Hook(hook(
         base.hook,
@@ -174,19 +184,23 @@ pub(super) fn delete_devices(table: &str, name: &str, base: &Base, devices: &[&s
     attributes.push(ChainAttribute::Hook(hook(
         base.hook,
         base.priority,
-        devices,
+        named(devices),
     )));
     Change::new(0, NfTablesMessage::DeleteChain(ChainMessage { attributes }))
 }
 
-fn hook(number: HookNumber, priority: i32, devices: &[&str]) -> Vec<Hook> {
+fn named(devices: &[&str]) -> Vec<DefaultNla> {
+    let devices = devices.iter();
+    devices.map(|device| text(devices::NAME, device)).collect()
+}
+
+fn hook(number: HookNumber, priority: i32, devices: Vec<DefaultNla>) -> Vec<Hook> {
     let mut hook = vec![
         Hook::Number(number),
         Hook::Priority(priority.cast_unsigned()),
     ];
     if !devices.is_empty() {
-        let devices = devices.iter().map(|device| text(1, device));
-        hook.push(Hook::NetDevices(devices.collect()));
+        hook.push(Hook::NetDevices(devices));
     }
     hook
 }
