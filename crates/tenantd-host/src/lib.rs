@@ -68,6 +68,7 @@ pub mod main_process;
 pub mod netns;
 pub mod network;
 pub mod notify;
+mod one_record;
 pub mod owner;
 pub mod peer;
 pub mod process;

@@ -5,12 +5,13 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use super::failure;
+use crate::one_record;
 use tenantd_core::stage::Failure;
 
 /// Whether a process is in a cgroup or below it. False if it does not exist.
 pub(super) fn is_populated(cgroup: &Path) -> Result<bool, Failure> {
     let path = cgroup.join("cgroup.events");
-    match std::fs::read_to_string(&path) {
+    match one_record::read(&path) {
         Ok(events) => Ok(events.lines().any(|line| line == "populated 1")),
         Err(error) if is_gone(&error) => Ok(false),
         Err(error) => Err(failure(&path, &error)),

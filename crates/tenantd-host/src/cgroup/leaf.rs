@@ -14,6 +14,7 @@ use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use super::failure;
 use super::folders::{folders, is_gone, is_populated, of_program, pids_in, remove_folder};
 use super::program::PROGRAM;
+use crate::one_record;
 use crate::process::{self, NAMED};
 use tenantd_core::name::TenantName;
 use tenantd_core::stage::{Failure, Stage};
@@ -119,7 +120,7 @@ impl Leaf {
     /// Whether its processes are frozen, see cgroups(7). A leaf that cannot be read is not.
     #[must_use]
     pub fn is_frozen(&self) -> bool {
-        let events = std::fs::read_to_string(self.path.join("cgroup.events"));
+        let events = one_record::read(self.path.join("cgroup.events"));
         events.is_ok_and(|events| events.lines().any(|line| line == "frozen 1"))
     }
 
@@ -128,7 +129,7 @@ impl Leaf {
     #[must_use]
     pub fn is_paused(&self) -> bool {
         let frozen = |folder: &PathBuf| {
-            let events = std::fs::read_to_string(folder.join("cgroup.events"));
+            let events = one_record::read(folder.join("cgroup.events"));
             events.is_ok_and(|events| events.lines().any(|line| line == "frozen 1"))
         };
         let visitors = [self.visitors_path()];

@@ -13,6 +13,7 @@ use super::by_hand::Setting;
 use super::differences::{Difference, differences, differences_of};
 use super::{Leaf, Tree, mounted};
 use crate::counters::{beginnings, last};
+use crate::one_record;
 use crate::quota;
 use tenantd_core::cgroup::{GroupLimits, Named};
 use tenantd_core::plan::model::TenantPlan;
@@ -201,7 +202,7 @@ impl Tree {
 
 /// The controllers that a cgroup has, by the names of the kernel. None if it cannot be read.
 pub(super) fn controllers(cgroup: &Path) -> Vec<String> {
-    let text = fs::read_to_string(cgroup.join("cgroup.controllers")).unwrap_or_default();
+    let text = one_record::read(cgroup.join("cgroup.controllers")).unwrap_or_default();
     text.split_whitespace().map(str::to_owned).collect()
 }
 

@@ -6,6 +6,7 @@ use rustix::io::Errno;
 
 use super::signal;
 use crate::launch::ready_fd::ReadyFd;
+use crate::one_record;
 
 /// The process was forked, and has not executed a program since: `PF_FORKNOEXEC` in linux/sched.h.
 const NOT_EXECUTED: u32 = 0x40;
@@ -22,7 +23,7 @@ pub(super) fn zombie_status(pidfd: BorrowedFd<'_>) -> Option<i32> {
         .trim()
         .parse()
         .ok()?;
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    let stat = one_record::read(format!("/proc/{pid}/stat")).ok()?;
     // If it was not reaped, its process ID was not reused.
     signal(pidfd, 0).ok()?;
     let is_zombie = field(&stat, 3)? == "Z";
@@ -33,7 +34,7 @@ pub(super) fn zombie_status(pidfd: BorrowedFd<'_>) -> Option<i32> {
 /// its pidfd not readable: while another process traces a thread of it, it remains a zombie.
 #[must_use]
 pub fn is_dead(pid: i32, pidfd: &ReadyFd) -> bool {
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat"));
+    let stat = one_record::read(format!("/proc/{pid}/stat"));
     if signal(pidfd.as_fd(), 0) == Err(Errno::SRCH) {
         return true;
     }
@@ -43,7 +44,7 @@ pub fn is_dead(pid: i32, pidfd: &ReadyFd) -> bool {
 /// Whether a process has executed a program since it was forked. True if there is no such process.
 #[must_use]
 pub fn has_executed(pid: i32) -> bool {
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    let stat = one_record::read(format!("/proc/{pid}/stat")).unwrap_or_default();
     let flags: Option<u32> = field(&stat, 9).and_then(|flags| flags.parse().ok());
     flags.is_none_or(|flags| flags & NOT_EXECUTED == 0)
 }
@@ -62,7 +63,7 @@ pub fn name(pid: i32) -> Option<String> {
 /// that no later one shares. `None` if there is no such process.
 #[must_use]
 pub fn start_ticks(pid: i32) -> Option<u64> {
-    parse_start_ticks(&std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?)
+    parse_start_ticks(&one_record::read(format!("/proc/{pid}/stat")).ok()?)
 }
 
 /// Whether a process is stopped, as by SIGSTOP, or will be as soon as it runs: one that was frozen when the signal
@@ -87,7 +88,7 @@ fn says_stopped(status: &str) -> bool {
 /// Whether the process with this number and start lives. A zombie does not, unless `threads` asks
 /// also for other threads of it.
 pub(crate) fn lives(pid: i32, start_ticks: u64, threads: bool) -> bool {
-    let Ok(stat) = std::fs::read_to_string(format!("/proc/{pid}/stat")) else {
+    let Ok(stat) = one_record::read(format!("/proc/{pid}/stat")) else {
         return false;
     };
     let is_over = matches!(field(&stat, 3), Some("Z" | "X"));
@@ -98,7 +99,7 @@ pub(crate) fn lives(pid: i32, start_ticks: u64, threads: bool) -> bool {
 
 /// The parent of a process; `None` if there is no such process, or it has ended.
 pub(crate) fn parent(pid: i32) -> Option<i32> {
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    let stat = one_record::read(format!("/proc/{pid}/stat")).ok()?;
     let has_ended = matches!(field(&stat, 3)?, "Z" | "X");
     field(&stat, 4)?.parse().ok().filter(|_| !has_ended)
 }
