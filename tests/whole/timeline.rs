@@ -7,7 +7,7 @@ use std::fs;
 use serde::Deserialize;
 use tenantd_host::timeline::VARIABLE;
 
-use crate::support::daemon::{Daemon, PROGRAM};
+use crate::support::daemon::{Daemon, PROGRAM, until};
 use crate::support::place::{self, SRV, script};
 
 /// One event, as the format requires it: see "Trace Event Format" of Chromium.
@@ -83,6 +83,35 @@ fn a_viewer_reads_what_was_done_in_a_restart_and_an_adoption() {
         assert!(is_timed && has_end && has_id, "{event:?}");
     }
     nest(&events);
+}
+
+#[test]
+fn what_an_adoption_leaves_to_do_is_done_after_the_first_answer() {
+    place::host();
+    place::folder("/srv/data");
+    script("app", "exec sleep 1000000");
+    let path = format!("{SRV}/timeline.json");
+    let manifest = "[app]\nname = \"APP\"\nuser = \"root\"\ncommand = [\"/srv/app\"]\ndatastore.path = \"/srv/data\"\n\
+                    [tenants]\nacme = { ip = \"10.77.0.10\" }\nbeta = { ip = \"10.77.0.11\" }\n";
+    let daemon = Daemon::spawn_with(PROGRAM, manifest, &[(VARIABLE, &path)]);
+    daemon.settles();
+    let before = read(&path).len();
+    daemon.tell(&["upgrade"]).expect(0);
+    let rest = ["recovery: watch one", "begin: residue removed"];
+    let adoption = until("all is done", || {
+        let adoption = read(&path).split_off(before);
+        let count = |name| adoption.iter().filter(|it| it.name == name).count();
+        let is_done = rest.map(count) == [2, 1];
+        is_done.then_some(adoption)
+    });
+    let ready = adoption
+        .iter()
+        .find(|it| it.name == "begin: ready")
+        .unwrap();
+    for event in adoption.iter().filter(|it| rest.contains(&&*it.name)) {
+        assert!(event.ts > ready.ts, "{event:?}, {ready:?}");
+    }
+    daemon.end();
 }
 
 /// A piece of work: its beginning, its end, and its name.

@@ -289,6 +289,7 @@ impl Executor {
     /// Defers all new work from now on.
     pub(super) fn pause(&mut self) {
         self.paused = true;
+        self.host.taking_up.calm.end();
     }
 
     /// Starts the deferred work, and defers no more.

@@ -29,7 +29,6 @@ use tenantd_host::{fifo, hosts_folder, process};
 
 use crate::executor::host::{Host, blocking};
 use crate::executor::last_counters;
-use crate::recovery::Recovery;
 
 pub use alone::{Extent, alone};
 
@@ -141,15 +140,15 @@ pub(super) fn sort(
     collector.sort(survey)
 }
 
-impl Recovery {
-    /// Removes all residue before any tenant starts. What cannot be removed is logged.
-    pub(super) async fn remove_residue(&self, planned: impl Fn(&TenantName) -> bool) {
-        let app = self.host.app.clone();
+impl Host {
+    /// Removes all residue before any tenant is provisioned. What cannot be removed is logged.
+    pub(crate) async fn remove_residue(&self, planned: impl Fn(&TenantName) -> bool) {
+        let app = self.app.clone();
         let survey = match blocking(move || look(&app)).await {
             Ok(survey) => survey,
             Err(failure) => return tracing::warn!("cannot look for residue: {failure}"),
         };
-        let sorted = sort(&self.host, survey, planned, false);
+        let sorted = sort(self, survey, planned, false);
         let found = blocking(move || Ok(finish(sorted))).await;
         for item in found.unwrap_or_default() {
             match item.fate {

@@ -88,9 +88,11 @@ mod targets;
 mod transitions;
 mod unit;
 mod wants;
+mod watched_later;
 mod way_in;
 
 use std::io;
+use std::rc::Rc;
 
 use tenantd_api::wire::watch::EndReason;
 use tenantd_core::name::TenantName;
@@ -161,6 +163,7 @@ enum Next {
     Network(Note),
     Due,
     Watchdog,
+    Adopted,
     /// Nothing has arrived, and inputs are left to apply.
     Follow,
 }
@@ -193,6 +196,8 @@ impl Daemon {
             let wait = next.map(|deadline| deadline.since(clock::now()));
             let leaves = self.handover.exit().is_some();
             let due = executor::under_way::pause(wait, leaves.then(|| self.executor.under_way()));
+            let calm = Rc::clone(&self.executor.host().taking_up.calm);
+            let adopted = watched_later::may_begin(&calm, self.transitions.watched_later.has_any());
             let next = tokio::select! {
                 report = self.executor.next() => Next::Report(report),
                 arrived = self.requests.next() => Next::Arrived(arrived),
@@ -201,7 +206,7 @@ impl Daemon {
                 verdict = self.handover.next() => Next::Verdict(verdict),
                 sign = self.readiness.next() => Next::Sign(sign),
                 signal = self.signals.next() => Next::Signal(signal),
-                next = changed(&mut self.targets, &mut self.lookups, &mut self.reached) => next,
+                next = changed((&mut self.targets, &mut self.lookups, &mut self.reached), adopted) => next,
                 refused = self.refusals.next() => Next::Refused(refused),
                 note = self.drifts.next() => Next::Network(note),
                 () = due => Next::Due,
@@ -276,6 +281,7 @@ impl Daemon {
                 self.carry_out(step);
             }
             Next::Watchdog => self.unit.alive(),
+            Next::Adopted => self.watch_next(),
             Next::Follow => self.requests.last_noted(&mut self.subscriptions),
             Next::Arrived(None) => {}
         }
@@ -318,8 +324,9 @@ impl Daemon {
         let tenant = change.tenant().clone();
         let event = self.executor.on_plan(change, &self.wants);
         self.apply(Input::Event(event));
-        let inventory = self.executor.inventory();
-        self.lookups.on_plan(&tenant, inventory);
+        if !self.transitions.watched_later.has(&tenant) {
+            self.lookups.on_plan(&tenant, self.executor.inventory());
+        }
         self.readiness
             .on_plan(&tenant, &self.supervisor, &self.executor);
         if is_new {
@@ -376,11 +383,15 @@ impl Daemon {
     }
 }
 
-/// What has changed on the host. Cancelling this loses nothing.
-async fn changed(targets: &mut Targets, lookups: &mut Lookups, reached: &mut Reached) -> Next {
+/// What has changed on the host, or that adopted launches may be watched. Cancelling this loses nothing.
+async fn changed(
+    (targets, lookups, reached): (&mut Targets, &mut Lookups, &mut Reached),
+    adopted: impl Future<Output = ()>,
+) -> Next {
     tokio::select! {
         notice = targets.next() => Next::Host(notice),
         notice = lookups.next() => Next::Lookups(notice),
         tenants = reached.next() => Next::Reached(tenants),
+        () = adopted => Next::Adopted,
     }
 }

@@ -1,7 +1,6 @@
 //! Recovery: finds out what an earlier supervisor left on the host, before the loop starts.
 //!
-//! First it ends the orphans, the tenants that are not in the plan any more, and removes residue.
-//! Then it finds out for each tenant in the plan which resources it has and which launch of it
+//! First it ends the orphans, the tenants that are not in the plan any more. Then it finds out for each tenant in the plan which resources it has and which launch of it
 //! runs: from its record, or without a record from what the kernel shows. The supervisor gets the
 //! result and continues from there. Recovery ends when the loop begins.
 
@@ -74,11 +73,21 @@ impl Recovery {
         crash::point("begin: orphans ended", "");
     }
 
-    /// Removes residue: what belongs to no tenant of the plan.
-    async fn remove_unplanned(&self, planned: &BTreeSet<TenantName>) {
-        let _wait = timeline::wait("recovery: residue", "");
-        self.remove_residue(|tenant| planned.contains(tenant)).await;
-        crash::point("begin: residue removed", "");
+    /// Removes residue, what belongs to no tenant of the plan, once requests are answered. No tenant is provisioned
+    /// before its end.
+    fn remove_unplanned(&self, planned: &BTreeSet<TenantName>) {
+        let (host, planned) = (Rc::clone(&self.host), planned.clone());
+        let (task, clearing) = (
+            self.host.under_way.begin(),
+            self.host.taking_up.clearing.begin(),
+        );
+        self.host.spawn(async move {
+            let wait = timeline::wait("recovery: residue", "");
+            host.taking_up.calm.wait().await;
+            host.remove_residue(|tenant| planned.contains(tenant)).await;
+            crash::point("begin: residue removed", "");
+            drop((wait, task, clearing));
+        });
     }
 
     /// Recovers these tenants. Returns the inputs that plan each of them, with what an earlier
@@ -105,9 +114,11 @@ impl Recovery {
             });
             known.push((plan, record));
         }
-        // Another thread looks for residue, from the first poll on.
-        let removed = self.remove_unplanned(&planned);
-        let ((), mut found) = tokio::join!(removed, self.found(known, wants));
+        if known.iter().any(|(_, record)| record.is_some()) {
+            self.host.taking_up.calm.begin();
+        }
+        self.remove_unplanned(&planned);
+        let mut found = self.found(known, wants).await;
         if self.host.network.is_another() {
             exchanged::reprovision(&mut found);
         }

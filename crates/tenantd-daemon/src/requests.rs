@@ -152,7 +152,15 @@ impl Requests {
     /// Answers what has arrived, passes it to another owner, or queues it for the supervisor.
     pub(super) fn on_arrived(&mut self, arrived: Arrived, owners: Owners<'_>) {
         match arrived {
-            Arrived::Request(request) => self.on_request(request, owners),
+            Arrived::Request(request) => {
+                let calm = &owners.executor.host().taking_up.calm;
+                match request.only_reads() {
+                    true => calm.asked(),
+                    // It may be about what is postponed.
+                    false => calm.end(),
+                }
+                self.on_request(request, owners);
+            }
             Arrived::Noted(noted) => {
                 let Noted { event, tenants } = *noted;
                 owners.subscriptions.publish_request(event, &tenants);
@@ -184,7 +192,9 @@ impl Requests {
                 tenants: of,
                 watch,
                 reply,
-            } => drop(reply.send(tenants.part(&subscriptions.part_of(watch, of)))),
+            } => {
+                drop(reply.send(tenants.part(&subscriptions.part_of(watch, of))));
+            }
             // The client connects to the next supervisor.
             Request::Watch { .. } if handover.exit().is_some() => {}
             Request::Watch {

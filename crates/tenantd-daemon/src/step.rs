@@ -96,12 +96,11 @@ impl Daemon {
     fn tell(&mut self, Untold { step, views }: Untold) {
         for (transition, view) in step.transitions.iter().zip(views) {
             let _span = timeline::span("loop: transition", transition.tenant.as_str());
+            // First, since it may find out why a program has ended.
+            self.watch_program(transition);
             let inventory = self.executor.inventory();
-            self.reached.on_transition(transition, inventory);
             let reached = self.reached.reason(&transition.tenant);
             self.transitions.publish(transition, view.as_ref(), reached);
-            self.targets.on_transition(transition, inventory);
-            self.lookups.on_transition(transition, inventory);
             self.refusals.on_transition(transition);
             self.drifts.on_transition(transition);
             self.readiness.on_transition(transition, view, inventory);

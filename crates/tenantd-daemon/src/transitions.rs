@@ -20,6 +20,7 @@ use crate::clock;
 use crate::history;
 use crate::step::Untold;
 use crate::transitions::state_counts::StateCounts;
+use crate::watched_later::WatchedLater;
 
 /// Logs transitions and keeps the state counts.
 pub(super) struct Transitions {
@@ -28,6 +29,7 @@ pub(super) struct Transitions {
     failures: BTreeMap<TenantName, Failed>,
     /// Steps whose transitions nobody was told of.
     pub(super) untold: Vec<Untold>,
+    pub(super) watched_later: WatchedLater,
 }
 
 impl Transitions {
@@ -52,6 +54,7 @@ impl Transitions {
             state_counts: StateCounts::default(),
             failures: found.failures,
             untold: Vec::new(),
+            watched_later: WatchedLater::default(),
         }
     }
 

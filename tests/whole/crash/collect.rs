@@ -7,7 +7,7 @@ use std::os::unix::process::ExitStatusExt;
 use tenantd_api::wire::AppStatus;
 
 use crate::crash::scene::{check_all, manifest};
-use crate::support::daemon::{Daemon, PROGRAM, in_time, run, tenantd};
+use crate::support::daemon::{Daemon, PROGRAM, in_time, run, tenantd, until};
 use crate::support::residue::{create, create_foreign, exist, kill_and_wait, remove};
 
 /// The process that collects.
@@ -128,7 +128,7 @@ fn dies_at(point: &str, of: &str, collector: Collector) {
         Collector::Alone => drop(tenantd(&by_manifest).expect(0)),
         Collector::All => drop(tenantd(&by_name).expect(0)),
     }
-    assert_eq!(exist(&ours), [false; 4], "{}", daemon.output());
+    all_removed(&ours);
     assert!(!exist(&foreign).contains(&false), "{foreign:?}");
     remove(&foreign);
     if matches!(collector, Collector::All) {
@@ -147,6 +147,13 @@ fn dies_at(point: &str, of: &str, collector: Collector) {
         "planned tenants are not touched"
     );
     daemon.end();
+}
+
+/// Waits until all residue is removed: a supervisor answers before that.
+fn all_removed(ours: &[String]) {
+    until("all residue is removed", || {
+        (exist(ours) == [false; 4]).then_some(())
+    });
 }
 
 fn end_all(app: &str, status: &AppStatus) {

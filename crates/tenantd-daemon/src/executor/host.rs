@@ -3,8 +3,10 @@
 //! the inventory and make no decisions.
 
 pub(crate) mod admission;
+pub(crate) mod calm;
 pub(crate) mod closing;
 mod ends;
+mod gate;
 mod gathering;
 pub(crate) mod taking_up;
 #[cfg(test)]
@@ -79,6 +81,7 @@ pub(crate) struct Host {
     pub(crate) takeovers: Takeovers,
     /// Tenants whose networks are about to be closed.
     pub(crate) leavers: Rc<Leavers>,
+    /// The adopted tenants are being admitted.
     pub(crate) admission: Rc<Admission>,
     pub(crate) taking_up: TakingUp,
 }
@@ -102,6 +105,9 @@ impl Host {
         let generation = self.network.generation();
         self.spawn(async move {
             let _task = task;
+            // Residue may have what this tenant needs.
+            host.taking_up.calm.end();
+            host.taking_up.clearing.wait().await;
             let result = host.build(&plan, generation).await;
             host.report(&plan.name, ReportKind::Provisioned(result));
             crash::point("provision: reported", plan.name.as_str());

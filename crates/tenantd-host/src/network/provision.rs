@@ -344,7 +344,7 @@ impl Provisioner {
     fn is_raised(&self, found: &Found, link: &LinkPlan) -> bool {
         let is_published = !link.traffic.publish.is_empty();
         let controller = self.controller();
-        differences(found, link, controller).is_empty()
+        differences(found, link, controller, self.network.group()).is_empty()
             && found.arrival.is_set(&self.network, is_published)
     }
 

@@ -18,6 +18,7 @@ use tenantd_core::plan::model::{LinkPlan, TenantPlan};
 use tenantd_host::timeline;
 
 use super::Host;
+use super::gate::{Closed, Gate};
 
 /// How many tenants the net thread may have at a time, each with a descriptor of its network namespace.
 const ADMITTED_MAX: usize = 32;
@@ -28,8 +29,8 @@ pub(crate) type Adopted = (Arc<TenantPlan>, LinkPlan);
 /// Whether adopted tenants are being admitted.
 #[derive(Debug, Default)]
 pub(crate) struct Admission {
-    under_way: Cell<bool>,
-    done: Notify,
+    /// They are being admitted.
+    gate: Rc<Gate>,
     /// The tenants that are compared right now.
     present: RefCell<BTreeSet<TenantName>>,
     /// One of them was compared.
@@ -42,19 +43,10 @@ pub(crate) struct Admission {
     abandoned: Cell<bool>,
 }
 
-/// Dropping it ends the admission.
-struct Admitting(Rc<Admission>);
-
 impl Admission {
     /// Waits until all adopted tenants are admitted.
     pub(crate) async fn wait(&self) {
-        loop {
-            let done = self.done.notified();
-            if !self.under_way.get() {
-                return;
-            }
-            done.await;
-        }
+        self.gate.wait().await;
     }
 
     /// A tenant is compared from now on.
@@ -93,9 +85,8 @@ impl Admission {
         self.abandoned.set(true);
     }
 
-    fn begin(self: &Rc<Self>) -> Admitting {
-        self.under_way.set(true);
-        Admitting(Rc::clone(self))
+    fn begin(&self) -> Closed {
+        self.gate.begin()
     }
 }
 
@@ -106,13 +97,6 @@ impl Drop for Present<'_> {
     fn drop(&mut self) {
         self.0.present.borrow_mut().remove(self.1);
         self.0.one_done.notify_waiters();
-    }
-}
-
-impl Drop for Admitting {
-    fn drop(&mut self) {
-        self.0.under_way.set(false);
-        self.0.done.notify_waiters();
     }
 }
 
@@ -140,6 +124,7 @@ impl Host {
         );
         self.spawn(async move {
             let wait = timeline::wait("recovery: compare", "");
+            host.taking_up.calm.wait().await;
             host.admit_all(same).await;
             host.retain(marks).await;
             drop((wait, task, admitting));

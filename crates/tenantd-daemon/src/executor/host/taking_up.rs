@@ -24,6 +24,8 @@ use tenantd_core::supervisor::event::LaunchId;
 use tenantd_host::{crash, fifo, timeline, want};
 
 use super::Host;
+use super::calm::Calm;
+use super::gate::Gate;
 use crate::executor::inventory::Process;
 use crate::executor::launch::await_end;
 use crate::executor::report::ReportKind;
@@ -54,6 +56,10 @@ pub(crate) struct TakingUp {
     /// Whether each was tried once.
     was_tried: Cell<bool>,
     over: Notify,
+    /// Whether it waits for answers.
+    pub(crate) calm: Rc<Calm>,
+    /// Residue of earlier supervisors is being removed.
+    pub(crate) clearing: Rc<Gate>,
 }
 
 impl TakingUp {
@@ -118,8 +124,10 @@ impl TakingUp {
 impl Host {
     /// Takes up all launches that wait for it. Requests are answered from now on.
     pub(crate) fn take_up(self: &Rc<Self>) {
+        self.taking_up.calm.answers();
         let (host, task) = (Rc::clone(self), self.under_way.begin());
         self.spawn(async move {
+            host.taking_up.calm.wait().await;
             let wait = timeline::wait("recovery: take up", "");
             host.take_up_all().await;
             host.taking_up.was_tried.set(true);

@@ -26,6 +26,18 @@ pub(crate) fn right_to(verb: Verb) -> Right {
 }
 
 impl Request {
+    /// Whether a client only asks how the supervisor and its tenants are.
+    pub(crate) fn only_reads(&self) -> bool {
+        matches!(
+            self,
+            Self::Names { .. }
+                | Self::Part { .. }
+                | Self::Watch { .. }
+                | Self::Manifest { .. }
+                | Self::Upgraded { .. }
+        )
+    }
+
     pub(super) fn needs(&mut self) -> Needs<'_> {
         match self {
             // The names in a part are those of an earlier answer.
