@@ -13,7 +13,7 @@ use crate::support::place::{self, script};
 use crate::syslog::{found_collector, logged};
 
 /// What a process has without tenants, as `check` reckons.
-const OWN: usize = 96;
+const OWN: usize = 100;
 
 fn open(pid: u32) -> usize {
     fs::read_dir(format!("/proc/{pid}/fd")).unwrap().count()

@@ -55,6 +55,7 @@ use std::collections::VecDeque;
 use std::io;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::mpsc;
 
@@ -80,6 +81,9 @@ use crate::recovery::survivors::Survivor;
 use crate::wants::Wants;
 
 pub(super) use perform::exit;
+
+/// How long the tasks on the host may take to end once all tenants have ended.
+const ENDED_WITHIN: Duration = Duration::from_secs(5);
 
 /// Carries out actions and keeps the inventory. See the documentation of this module.
 pub(super) struct Executor {
@@ -284,6 +288,7 @@ impl Executor {
         let count = self.inventory.provisioned().count();
         self.host.leavers.gathering.begin(count);
         self.host.admission.abandon();
+        self.host.taking_up.calm.end();
     }
 
     /// Defers all new work from now on.
@@ -336,7 +341,8 @@ impl Executor {
     /// receives what cannot be removed now.
     pub(super) async fn end(self, left: &mut Vec<anyhow::Error>) {
         let host = self.host;
-        if !host.under_way.is_none() {
+        // What an adoption leaves to do may have begun right before the end.
+        if !host.under_way.none_within(ENDED_WITHIN).await {
             left.push(anyhow::anyhow!("a task on the host has not ended"));
             return;
         }

@@ -1,9 +1,8 @@
 //! The network of an application: the hub, and a namespace with a link for each tenant.
 //! One thread, named `net`, does all of this. It owns the netlink socket and has a runtime of its
-//! own, because the kernel does the work inside sendto(2) and blocks the sender for that long. The
-//! thread stays in the network namespace in which [`Network::open`] was called. It sleeps while
-//! there is no request and no other program changes what it made: that is noticed and mended (`watch`,
-//! `mend`).
+//! own, because the kernel does the work inside sendto(2) and blocks the sender for that long. The thread stays in the network
+//! namespace in which [`Network::open`] was called. It sleeps while there is no request and no other program changes what it
+//! made: that is noticed and mended (`watch`, `mend`).
 //!
 //! ```text
 //!            host                          tenant

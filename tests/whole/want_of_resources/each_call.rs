@@ -78,18 +78,19 @@ fn each(faulty: &mut Faulty, name: &str, step: Step, after: Step) {
     let mut number = 1;
     loop {
         faulty.fail(&number.to_string());
-        let done = step(faulty);
+        let mut done = step(faulty);
         let failed = faulty.failed();
         faulty.fail("none");
+        until("it succeeds once nothing is lacking", || {
+            // A client may be told before the process has ended.
+            done = done || faulty.daemon.has_ended() || step(faulty);
+            done.then_some(())
+        });
         if faulty.daemon.has_ended() {
             // The first calls of a program that takes over cannot be rolled back. The next one adopts.
             assert_eq!(name, UPGRADE, "{failed:?}");
             faulty.daemon.wait();
             faulty.daemon.again();
-        } else if !done {
-            until("it succeeds once nothing is lacking", || {
-                step(faulty).then_some(())
-            });
         }
         faulty.daemon.settles();
         assert_eq!(faulty.pid("beta"), beta, "{name}: {failed:?}");

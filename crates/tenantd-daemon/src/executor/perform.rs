@@ -322,7 +322,8 @@ impl Executor {
 
     fn remove_launch(&mut self, tenant: &TenantName, launch: LaunchId) -> Event {
         if let Some(entry) = self.inventory.entry(tenant) {
-            entry.running = None;
+            // Not the next one, which may run already.
+            entry.running.take_if(|running| running.launch == launch);
         }
         self.tell_visitors(tenant);
         crash::point("end: emptied", tenant.as_str());

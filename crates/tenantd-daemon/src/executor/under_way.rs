@@ -6,6 +6,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use tokio::sync::Notify;
+use tokio::time::timeout;
 
 use crate::clock;
 
@@ -34,6 +35,16 @@ impl UnderWay {
     /// Whether no task is running.
     pub(crate) fn is_none(&self) -> bool {
         self.0.count.get() == 0
+    }
+
+    /// Waits until no task is running, not longer than this. Returns whether none is.
+    pub(crate) async fn none_within(&self, limit: Duration) -> bool {
+        let none = async {
+            while !self.is_none() {
+                self.ended().await;
+            }
+        };
+        timeout(limit, none).await.is_ok()
     }
 
     /// Waits until the last one has ended; once it may also return because that was so before. Not each task reports
@@ -69,8 +80,6 @@ impl Drop for Task {
 
 #[cfg(test)]
 mod tests {
-    use tokio::time::timeout;
-
     use super::*;
 
     #[tokio::test]

@@ -53,7 +53,14 @@ impl Firewall {
     /// Notes that the tables have the chain with a prefix. They keep it until they are removed.
     pub(super) fn note_guarding(&self) -> Result<(), Failure> {
         let chains = devices::read(&self.socket, &self.table);
-        let chains = chains.map_err(|refused| unavailable(&self.table, refused.errno))?;
+        let chains = chains.map_err(|refused| {
+            let failure = unavailable(&self.table, refused.errno);
+            match refused.errno {
+                // Who owns a table says nothing of who may read it.
+                libc::EPERM => failure.with("CAP_NET_ADMIN is missing"),
+                _ => failure,
+            }
+        })?;
         if chains.contains_key(PREFIX_GUARD.name) {
             self.guarding.set(Guarding::ByPrefix);
         }
