@@ -16,6 +16,7 @@ use tokio::sync::mpsc;
 
 use tenantd_core::name::{AppName, TenantName};
 use tenantd_core::plan::model::TenantPlan;
+use tenantd_core::plan::names::text::HostNames;
 use tenantd_core::plan::names::{HOSTS, RESOLV_CONF};
 use tenantd_core::stage::Failure;
 use tenantd_core::supervisor::Transition;
@@ -251,6 +252,9 @@ fn places() -> BTreeSet<PathBuf> {
         .collect()
 }
 
+/// How many tenants are updated with one thread: it holds a descriptor of the mount namespace and of each file.
+const AT_ONCE: usize = 64;
+
 /// What a thread does.
 struct Work {
     app: AppName,
@@ -296,11 +300,23 @@ impl Work {
         results: &mut Vec<(TenantName, Result<Vec<PathBuf>, Failure>)>,
     ) -> io::Result<()> {
         let host = lookup::host_names()?;
+        for some in self.tenants.chunks(AT_ONCE) {
+            self.update_some(some, &host, results)?;
+        }
+        Ok(())
+    }
+
+    fn update_some(
+        &self,
+        some: &[(Arc<TenantPlan>, Launched)],
+        host: &HostNames,
+        results: &mut Vec<(TenantName, Result<Vec<PathBuf>, Failure>)>,
+    ) -> io::Result<()> {
         let (mut names, mut all) = (Vec::new(), Vec::new());
-        for (plan, launched) in &self.tenants {
+        for (plan, launched) in some {
             let tenant = &launched.tenant;
             let label = lock::label(&self.app, tenant);
-            let wanted = lookup::update(&label, &host, &plan.link).and_then(|files| {
+            let wanted = lookup::update(&label, host, &plan.link).and_then(|files| {
                 let namespace = launched.namespace();
                 namespace
                     .map(|namespace| Wanted::new(namespace, &plan.launch, files))

@@ -87,6 +87,9 @@ impl Launched {
 }
 
 /// When a check is made again for which there was no thread or descriptor.
+/// How many launches are looked at with one thread: it holds a descriptor of the mount namespace of each.
+const AT_ONCE: usize = 128;
+
 const AGAIN: Duration = Duration::from_secs(5);
 
 /// What is to be checked.
@@ -219,6 +222,15 @@ impl Checked {
 
     /// Looks which launches have lost a mount.
     fn look(&mut self, candidates: &[Candidate]) {
+        for some in candidates.chunks(AT_ONCE) {
+            self.look_at(some);
+            if !self.was_run {
+                return;
+            }
+        }
+    }
+
+    fn look_at(&mut self, candidates: &[Candidate]) {
         let with = candidates.iter().filter_map(|candidate| {
             let namespace = candidate.launched.namespace()?;
             let seal = candidate.seal;
