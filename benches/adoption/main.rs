@@ -18,7 +18,7 @@ mod sheet;
 #[path = "../../tests/support/mod.rs"]
 mod support;
 
-use crew::Crew;
+use crew::{Crew, count};
 use samples::{Samples, in_turn};
 use sheet::Sheet;
 use support::daemon::PROGRAM;
@@ -52,11 +52,4 @@ fn main() {
         .floors(floors.all("found").remove(0))
         .goal(100.0);
     sheet.print();
-}
-
-/// The value of `-n COUNT`. Cargo adds `--bench`, which is ignored.
-fn count() -> Option<usize> {
-    let mut arguments = std::env::args().skip_while(|argument| argument != "-n");
-    let count = arguments.nth(1)?;
-    Some(count.parse().expect("-n takes a number of tenants"))
 }

@@ -11,6 +11,8 @@
 
 #![allow(unreachable_pub, reason = "the shared modules are private here")]
 
+#[path = "../cold_start/begun.rs"]
+mod begun;
 #[path = "../cold_start/crew.rs"]
 #[allow(dead_code, reason = "the cold start uses all of it")]
 mod crew;
@@ -23,21 +25,19 @@ mod sheet;
 #[path = "../../tests/support/mod.rs"]
 mod support;
 
-use std::io::Read;
-use std::net::{SocketAddr, TcpStream};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use rustix::time::{ClockId, clock_gettime};
 use tenantd_api::client::Connection;
 use tenantd_api::client::watch::{Until, wait};
 use tenantd_api::wire::Verb;
 use tenantd_core::name::{AppName, TenantName};
 
-use crew::{Crew, Lines, median};
+use begun::{answer, milliseconds, now};
+use crew::{Crew, Lines, count, median};
 use floor::Floor;
 use requests::Client;
-use sheet::Sheet;
-use support::daemon::{LIMIT, PROGRAM};
+use sheet::{Sheet, part};
+use support::daemon::PROGRAM;
 
 /// How many tenants are stopped and started, one after the other.
 const STARTS: usize = 200;
@@ -59,7 +59,7 @@ fn main() {
     if let Some(at) = arguments.iter().position(|it| it == requests::OPTION) {
         return requests::send(&arguments[at + 1]);
     }
-    let count = value(&arguments, "-n").unwrap_or(1000);
+    let count = count().unwrap_or(1000);
     let mut sheet = Sheet::default();
     support::place::host();
     support::place::folder("/srv/data");
@@ -72,7 +72,7 @@ fn main() {
         .floor(floor)
         .goal(1.5);
     sheet
-        .figure("the same, p99, ms", vec![part(times, 99)])
+        .figure("the same, p99, ms", vec![part(&times, 99).unwrap()])
         .goal(4.0);
     beside(&crew, &mut sheet);
     crew.stop();
@@ -99,29 +99,13 @@ fn starts(crew: &Crew, count: usize) -> Vec<f64> {
                 client.act(Verb::Start, tenants, false).await.unwrap();
                 begun
             });
-            let times = executed(*address) - begun;
+            let (executed, _) = answer(*address);
             runtime
                 .block_on(wait(&app, tenants, Until::Settled))
                 .unwrap();
-            milliseconds(times)
+            milliseconds(executed - begun)
         })
         .collect()
-}
-
-/// When the program at this address was executed, once it answers.
-fn executed(address: SocketAddr) -> i64 {
-    let waited = Instant::now();
-    loop {
-        let mut begun = [0; 8];
-        if let Ok(mut stream) = TcpStream::connect_timeout(&address, LIMIT)
-            && stream.read_exact(&mut begun).is_ok()
-        {
-            return i64::from_ne_bytes(begun);
-        }
-        assert!(waited.elapsed() < LIMIT, "{address} does not answer");
-        // The program that is started needs a processor too.
-        std::thread::sleep(Duration::from_micros(20));
-    }
 }
 
 /// The requests of the first tenant, while nothing else happens and while all others start.
@@ -134,10 +118,10 @@ fn beside(crew: &Crew, sheet: &mut Sheet) {
         tell(crew, "stop", &others);
         let client = Client::start(crew.addresses()[0]);
         std::thread::sleep(QUIET);
-        quiet.push(part(client.end(), 99));
+        quiet.push(part(&client.end(), 99).unwrap());
         let client = Client::start(crew.addresses()[0]);
         tell(crew, "start", &others);
-        busy.push(part(client.end(), 99));
+        busy.push(part(&client.end(), 99).unwrap());
     }
     let ratio = median(busy.clone()) / median(quiet.clone());
     sheet
@@ -152,27 +136,4 @@ fn tell(crew: &Crew, verb: &str, tenants: &[String]) {
     let mut arguments = vec![verb];
     arguments.extend(tenants.iter().map(String::as_str));
     crew.tell(&arguments).expect(0);
-}
-
-/// The value that this many percent of the values do not exceed.
-fn part(mut values: Vec<f64>, percent: usize) -> f64 {
-    values.sort_by(f64::total_cmp);
-    values[(values.len() * percent).div_ceil(100).max(1) - 1]
-}
-
-/// The nanoseconds of `CLOCK_MONOTONIC`.
-fn now() -> i64 {
-    let time = clock_gettime(ClockId::Monotonic);
-    time.tv_sec * 1_000_000_000 + time.tv_nsec
-}
-
-fn milliseconds(nanoseconds: i64) -> f64 {
-    Duration::from_nanos(u64::try_from(nanoseconds).unwrap()).as_secs_f64() * 1000.0
-}
-
-/// The number after an option. Cargo adds `--bench`, which is ignored.
-fn value(arguments: &[String], option: &str) -> Option<usize> {
-    let mut rest = arguments.iter().skip_while(|argument| *argument != option);
-    let value = rest.nth(1)?;
-    Some(value.parse().expect("-n takes a number of tenants"))
 }

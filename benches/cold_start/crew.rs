@@ -21,6 +21,13 @@ pub fn as_divisor(count: usize) -> f64 {
     f64::from(u32::try_from(count).unwrap())
 }
 
+/// The value of `-n COUNT`. Cargo adds `--bench`, which is ignored.
+pub fn count() -> Option<usize> {
+    let mut arguments = std::env::args().skip_while(|argument| argument != "-n");
+    let count = arguments.nth(1)?;
+    Some(count.parse().expect("-n takes a number of tenants"))
+}
+
 /// The median.
 pub fn median(mut values: Vec<f64>) -> f64 {
     values.sort_by(f64::total_cmp);

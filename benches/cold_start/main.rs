@@ -19,7 +19,7 @@ mod support;
 
 use std::time::Duration;
 
-use crew::{Crew, as_divisor};
+use crew::{Crew, as_divisor, count};
 use floor::Floor;
 use samples::{Samples, in_turn};
 use sheet::Sheet;
@@ -194,11 +194,4 @@ fn many(
         )
         .floor(floor.away * as_divisor(count) / 1000.0);
     floor.print(count);
-}
-
-/// The value of `-n COUNT`. Cargo adds `--bench`, which is ignored.
-fn count() -> Option<usize> {
-    let mut arguments = std::env::args().skip_while(|argument| argument != "-n");
-    let count = arguments.nth(1)?;
-    Some(count.parse().expect("-n takes a number of tenants"))
 }

@@ -3,6 +3,8 @@
 #[path = "result.rs"]
 mod result;
 
+#[allow(unused_imports, reason = "each benchmark uses a part of it")]
+pub use self::result::part;
 use self::result::{Begin, Stated, Subject};
 
 /// All figures of one run. It is made before anything is measured: it notes the load of the machine.

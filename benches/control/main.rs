@@ -35,7 +35,7 @@ use tenantd_api::client::watch::{Subscription, Watched};
 use tenantd_api::wire;
 use tenantd_core::name::AppName;
 
-use crew::{Crew, as_divisor, ms};
+use crew::{Crew, as_divisor, count, ms};
 use sheet::Sheet;
 use support::daemon::signal;
 
@@ -216,11 +216,4 @@ impl Probe {
         }
         begun.elapsed()
     }
-}
-
-/// The value of `-n COUNT`. Cargo adds `--bench`, which is ignored.
-fn count() -> Option<usize> {
-    let mut arguments = std::env::args().skip_while(|argument| argument != "-n");
-    let count = arguments.nth(1)?;
-    Some(count.parse().expect("-n takes a number of tenants"))
 }

@@ -24,7 +24,7 @@ use std::time::{Duration, Instant};
 use tenantd_api::wire::{AppStatus, TenantStatus};
 use tenantd_host::counters::{Cgroups, HeldLinks, Links, Trees};
 
-use crew::{Crew, as_divisor, median, ms};
+use crew::{Crew, as_divisor, count, median, ms};
 use sheet::Sheet;
 use support::daemon::PROGRAM;
 
@@ -201,11 +201,4 @@ fn scraped() -> f64 {
     // It knows the tenants a moment later.
     scrape();
     median((0..ROUNDS).map(|_| scrape()).collect())
-}
-
-/// The value of `-n COUNT`. Cargo adds `--bench`, which is ignored.
-fn count() -> Option<usize> {
-    let mut arguments = std::env::args().skip_while(|argument| argument != "-n");
-    let count = arguments.nth(1)?;
-    Some(count.parse().expect("-n takes a number of tenants"))
 }

@@ -19,7 +19,7 @@ mod support;
 
 use std::fs;
 
-use crew::{Crew, Lines, as_divisor};
+use crew::{Crew, Lines, as_divisor, count};
 use floor::Floor;
 use sheet::Sheet;
 use support::daemon::PROGRAM;
@@ -154,11 +154,4 @@ fn cold(count: usize, lines: Lines<'_>) -> f64 {
     let cold = crew.cold / as_divisor(count);
     crew.stop();
     cold
-}
-
-/// The value of `-n COUNT`. Cargo adds `--bench`, which is ignored.
-fn count() -> Option<usize> {
-    let mut arguments = std::env::args().skip_while(|argument| argument != "-n");
-    let count = arguments.nth(1)?;
-    Some(count.parse().expect("-n takes a number of tenants"))
 }

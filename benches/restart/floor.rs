@@ -8,9 +8,10 @@ use std::thread::scope;
 
 use nix::sched::{CloneFlags, setns, unshare};
 
+use crate::begun::now;
 use crate::crew::IDLE;
 use crate::support::daemon::{in_time, run};
-use crate::{Away, away, now};
+use crate::{Away, away};
 
 /// As often as this.
 pub fn measure(count: usize) -> Vec<Away> {

@@ -10,6 +10,8 @@
 
 #![allow(unreachable_pub, reason = "the shared modules are private here")]
 
+#[path = "../cold_start/begun.rs"]
+mod begun;
 #[path = "../cold_start/crew.rs"]
 #[allow(dead_code, reason = "the cold start uses all of it")]
 mod crew;
@@ -22,14 +24,13 @@ mod sheet;
 #[path = "../../tests/support/mod.rs"]
 mod support;
 
-use std::io::Read;
-use std::net::{Ipv4Addr, SocketAddr, TcpStream};
-use std::time::{Duration, Instant};
+use std::net::{Ipv4Addr, SocketAddr};
+use std::time::Duration;
 
 use nix::sys::signal::Signal;
-use rustix::time::{ClockId, clock_gettime};
 
-use crew::IDLE;
+use begun::{answer, milliseconds, now};
+use crew::{IDLE, count};
 use samples::in_turn;
 use sheet::Sheet;
 use support::daemon::{Daemon, LIMIT, PROGRAM, ends, pidfd, signal};
@@ -116,39 +117,4 @@ fn measure(program: &str, count: usize) -> Vec<Away> {
 pub fn away(killed: i64, address: SocketAddr) -> Away {
     let (begun, answered) = answer(address);
     [begun - killed, answered - killed].map(milliseconds)
-}
-
-/// When the program began that answers, and when it answered.
-fn answer(address: SocketAddr) -> (i64, i64) {
-    let waited = Instant::now();
-    loop {
-        if let Ok(mut stream) = TcpStream::connect_timeout(&address, LIMIT) {
-            let answered = now();
-            let mut begun = [0; 8];
-            // The killed one may still have accepted it.
-            if stream.read_exact(&mut begun).is_ok() {
-                return (i64::from_ne_bytes(begun), answered);
-            }
-        }
-        assert!(waited.elapsed() < LIMIT, "{address} does not answer");
-        // Not at once: the program that is started needs a processor too.
-        std::thread::sleep(Duration::from_micros(20));
-    }
-}
-
-/// The nanoseconds of `CLOCK_MONOTONIC`.
-pub fn now() -> i64 {
-    let time = clock_gettime(ClockId::Monotonic);
-    time.tv_sec * 1_000_000_000 + time.tv_nsec
-}
-
-fn milliseconds(nanoseconds: i64) -> f64 {
-    Duration::from_nanos(u64::try_from(nanoseconds).unwrap()).as_secs_f64() * 1000.0
-}
-
-/// The value of `-n COUNT`. Cargo adds `--bench`, which is ignored.
-fn count() -> Option<usize> {
-    let mut arguments = std::env::args().skip_while(|argument| argument != "-n");
-    let count = arguments.nth(1)?;
-    Some(count.parse().expect("-n takes a number of tenants"))
 }

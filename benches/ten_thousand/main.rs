@@ -23,7 +23,7 @@ mod support;
 
 use std::time::Duration;
 
-use crew::{Crew, as_divisor, median, ms};
+use crew::{Crew, as_divisor, count, median, ms};
 use process::Processes;
 use sheet::Sheet;
 use support::daemon::PROGRAM;
@@ -41,8 +41,7 @@ const WATCHED: Duration = Duration::from_secs(5);
 const LONG: Duration = Duration::from_millis(2);
 
 fn main() {
-    let arguments: Vec<String> = std::env::args().collect();
-    let count = value(&arguments, "-n").unwrap_or(10_000);
+    let count = count().unwrap_or(10_000);
     support::place::host();
     support::place::folder("/srv/data");
     crew::program();
@@ -151,11 +150,4 @@ fn reload(crew: &Crew, sheet: &mut Sheet) {
         .figure("reload that changes one line, ms", vec![median(taken)])
         .goal(60.0);
     sheet.figure("longest stretch of the loop meanwhile, ms", vec![ms(long)]);
-}
-
-/// The number after an option. Cargo adds `--bench`, which is ignored.
-fn value(arguments: &[String], option: &str) -> Option<usize> {
-    let mut rest = arguments.iter().skip_while(|argument| *argument != option);
-    let value = rest.nth(1)?;
-    Some(value.parse().expect("-n takes a number of tenants"))
 }

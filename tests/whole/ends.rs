@@ -95,16 +95,21 @@ fn a_stopped_program_continues_for_its_stop_signal() {
     assert_eq!(saved, "saved\nsaved\n");
 }
 
-#[test]
-fn a_frozen_program_is_thawed_for_its_stop_signal() {
-    let daemon = start("saves", "stop.grace = \"1h\"");
-    is_ready(&daemon);
+/// Freezes the tenant, and waits until it is.
+fn freeze(daemon: &Daemon) {
     let leaf = format!("/sys/fs/cgroup/tenantd/{}/acme", daemon.app);
     fs::write(format!("{leaf}/cgroup.freeze"), "1").unwrap();
     until("it is frozen", || {
         let events = fs::read_to_string(format!("{leaf}/cgroup.events")).unwrap();
         events.contains("frozen 1").then_some(())
     });
+}
+
+#[test]
+fn a_frozen_program_is_thawed_for_its_stop_signal() {
+    let daemon = start("saves", "stop.grace = \"1h\"");
+    is_ready(&daemon);
+    freeze(&daemon);
     daemon.tell(&["stop", "acme"]).expect(0);
     assert_eq!(data(&daemon, "saved").as_deref(), Some("saved\n"));
     assert_eq!(daemon.tenant("acme").state, StateWord::Down);
@@ -115,12 +120,7 @@ fn a_frozen_program_is_thawed_for_its_stop_signal() {
 fn a_program_that_was_told_to_stop_while_frozen_continues_for_its_stop_signal() {
     let daemon = start("saves", "stop.grace = \"1h\"");
     is_ready(&daemon);
-    let leaf = format!("/sys/fs/cgroup/tenantd/{}/acme", daemon.app);
-    fs::write(format!("{leaf}/cgroup.freeze"), "1").unwrap();
-    until("it is frozen", || {
-        let events = fs::read_to_string(format!("{leaf}/cgroup.events")).unwrap();
-        events.contains("frozen 1").then_some(())
-    });
+    freeze(&daemon);
     for pid in processes(&daemon) {
         signal(pid, Signal::SIGSTOP);
         let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();

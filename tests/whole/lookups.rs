@@ -4,6 +4,7 @@ use std::fs;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
+use crate::descriptors::{limit, open};
 use crate::support::daemon::{Daemon, in_time, run, write_manifest};
 use crate::support::place::{self, example};
 use crate::support::until;
@@ -160,6 +161,43 @@ fn a_tenants_file_follows_the_host_and_the_plan() {
         until("it is that of the plan", || servers() == server);
     }
     assert_eq!(daemon.tenant("acme").pid, before);
+    daemon.end();
+}
+
+#[test]
+fn many_tenants_follow_the_host_with_few_descriptors() {
+    const MANY: usize = 120;
+    host();
+    let others: String = (20..20 + MANY)
+        .map(|number| format!("t{number} = {{ ip = \"10.77.0.{number}\" }}\n"))
+        .collect();
+    let text = manifest("outbound = \"nat\"", "") + &others;
+    let daemon = Daemon::start_settled(&text);
+    until("the output is with the log collector", || {
+        let links = fs::read_dir(format!("/proc/{}/fd", daemon.pid())).unwrap();
+        let mut links = links.filter_map(|fd| fs::read_link(fd.ok()?.path()).ok());
+        !links.any(|link| link.ends_with("stdout") || link.ends_with("stderr"))
+    });
+    let pids: Vec<u32> = (20..20 + MANY)
+        .filter_map(|number| daemon.tenant(&format!("t{number}")).pid)
+        .collect();
+    assert_eq!(pids.len(), MANY);
+    // Fewer than one for each tenant.
+    let few = u64::try_from(open(daemon.pid()) + MANY - 10).unwrap();
+    let before = limit(daemon.pid(), few);
+    replace(RESOLV_CONF, "nameserver 192.0.2.7\n");
+    until("all have the new one", || {
+        pids.iter().all(|pid| {
+            let seen = fs::read_to_string(format!("/proc/{pid}/root{RESOLV_CONF}")).unwrap();
+            seen.contains("nameserver 192.0.2.7")
+        })
+    });
+    limit(daemon.pid(), before);
+    let said = daemon.output();
+    assert!(
+        !said.contains("may look names up as the host does"),
+        "{said}"
+    );
     daemon.end();
 }
 

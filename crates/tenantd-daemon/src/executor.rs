@@ -285,8 +285,6 @@ impl Executor {
 
     /// All tenants are about to be stopped and released.
     pub(super) fn end_all(&self) {
-        let count = self.inventory.provisioned().count();
-        self.host.leavers.gathering.begin(count);
         self.host.admission.abandon();
         self.host.taking_up.calm.end();
     }

@@ -253,7 +253,7 @@ fn places() -> BTreeSet<PathBuf> {
 }
 
 /// How many tenants are updated with one thread: it holds a descriptor of the mount namespace and of each file.
-const AT_ONCE: usize = 64;
+const AT_ONCE: usize = 24;
 
 /// What a thread does.
 struct Work {

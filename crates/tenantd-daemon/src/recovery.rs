@@ -1,8 +1,8 @@
 //! Recovery: finds out what an earlier supervisor left on the host, before the loop starts.
 //!
-//! First it ends the orphans, the tenants that are not in the plan any more. Then it finds out for each tenant in the plan which resources it has and which launch of it
-//! runs: from its record, or without a record from what the kernel shows. The supervisor gets the
-//! result and continues from there. Recovery ends when the loop begins.
+//! First it ends the orphans, the tenants that are not in the plan any more. Then it finds out for each tenant in the plan
+//! which resources it has and which launch of it runs: from its record, or without a record from what the kernel shows. The
+//! supervisor gets the result and continues from there. Recovery ends when the loop begins; residue is removed after that.
 
 mod adopted_netns;
 mod again;

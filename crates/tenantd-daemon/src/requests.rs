@@ -192,9 +192,7 @@ impl Requests {
                 tenants: of,
                 watch,
                 reply,
-            } => {
-                drop(reply.send(tenants.part(&subscriptions.part_of(watch, of))));
-            }
+            } => drop(reply.send(tenants.part(&subscriptions.part_of(watch, of)))),
             // The client connects to the next supervisor.
             Request::Watch { .. } if handover.exit().is_some() => {}
             Request::Watch {

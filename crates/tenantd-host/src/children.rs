@@ -249,7 +249,7 @@ pub(crate) fn run(work: Work) {
 #[derive(Debug)]
 pub struct Children {
     signals: SignalFd,
-    wake: OwnedFd,
+    wake: &'static OwnedFd,
 }
 
 /// Ends the thread of the children when it is dropped.
@@ -279,7 +279,7 @@ impl Children {
         let flags = SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC;
         let signals = SignalFd::with_flags(&ended, flags)?;
         let wake = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
-        let _second = WAKE.set(wake.try_clone()?);
+        let wake = WAKE.get_or_init(|| wake);
         let making = Making::begin();
         shared().is_served = true;
         Ok((Self { signals, wake }, Serving(()), making))
@@ -326,7 +326,7 @@ impl Children {
         let limit = limit.map_err(io::Error::other)?;
         let mut ready = [
             PollFd::from_borrowed_fd(self.signals.as_fd(), PollFlags::IN),
-            PollFd::new(&self.wake, PollFlags::IN),
+            PollFd::new(self.wake, PollFlags::IN),
         ];
         match poll(&mut ready, limit.as_ref()) {
             Ok(_) | Err(Errno::INTR) => Ok(()),
@@ -337,7 +337,7 @@ impl Children {
     /// Whether another thread has woken this one. Asked before it looks: what comes meanwhile wakes it again.
     fn was_woken(&self) -> io::Result<bool> {
         let mut count = [0_u8; 8];
-        match rustix::io::read(&self.wake, &mut count) {
+        match rustix::io::read(self.wake, &mut count) {
             Ok(_) => Ok(true),
             Err(Errno::AGAIN | Errno::INTR) => Ok(false),
             Err(errno) => Err(errno.into()),

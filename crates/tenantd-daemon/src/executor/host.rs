@@ -7,7 +7,6 @@ pub(crate) mod calm;
 pub(crate) mod closing;
 mod ends;
 mod gate;
-mod gathering;
 pub(crate) mod taking_up;
 #[cfg(test)]
 mod tests;
@@ -79,7 +78,7 @@ pub(crate) struct Host {
     pub(crate) unwanted: Unwanted,
     /// Who may take the datastore of another host.
     pub(crate) takeovers: Takeovers,
-    /// Tenants whose networks are about to be closed.
+    /// Tenants whose connections are about to be ended.
     pub(crate) leavers: Rc<Leavers>,
     /// The adopted tenants are being admitted.
     pub(crate) admission: Rc<Admission>,

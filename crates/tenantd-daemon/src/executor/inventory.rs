@@ -320,13 +320,6 @@ impl Inventory {
         self.plan_change(tenant, |entry| entry.removed = true);
     }
 
-    /// The tenants with resources.
-    pub(crate) fn provisioned(&self) -> impl Iterator<Item = &TenantName> {
-        let entries = self.entries.iter();
-        let provisioned = entries.filter(|(_, entry)| entry.provisioned.is_some());
-        provisioned.map(|(tenant, _)| tenant)
-    }
-
     /// The plans of all tenants without resources.
     pub(crate) fn unprovisioned(&self) -> impl Iterator<Item = &Arc<TenantPlan>> {
         let unprovisioned = self.entries.values().filter(|e| e.provisioned.is_none());

@@ -88,7 +88,7 @@ impl Launched {
 
 /// When a check is made again for which there was no thread or descriptor.
 /// How many launches are looked at with one thread: it holds a descriptor of the mount namespace of each.
-const AT_ONCE: usize = 128;
+const AT_ONCE: usize = 64;
 
 const AGAIN: Duration = Duration::from_secs(5);
 

@@ -40,21 +40,15 @@ pub(super) fn arrival(network: &NetworkPlan, is_published: bool) -> Vec<LinkAttr
     all
 }
 
-/// Those settings of a link, as the kernel reported them.
+/// Those settings of a link but for its group, as the kernel reported them.
 #[derive(Debug, Default)]
 pub(super) struct Arrival {
-    group: u32,
     ipv4: InetDevConf,
     /// None if the link has no IPv6.
     addresses6: Option<In6AddrGenMode>,
 }
 
 impl Arrival {
-    /// Notes the group of the link.
-    pub(super) fn note_group(&mut self, group: u32) {
-        self.group = group;
-    }
-
     /// Notes the settings of the families.
     pub(super) fn note(&mut self, families: Vec<AfSpecUnspec>) {
         for family in families {
@@ -78,14 +72,13 @@ impl Arrival {
         }
     }
 
-    /// Whether the link has what [`arrival`] sets.
+    /// Whether the link has what [`arrival`] sets besides the group.
     pub(super) fn is_set(&self, network: &NetworkPlan, is_published: bool) -> bool {
         let ipv4 = |is_needed: bool, value: i32| !is_needed || value == 1;
         let is_on = network.firewall == Firewall::On;
         let is_bridge = network.mode == Mode::Bridge;
         let none = Some(In6AddrGenMode::None);
-        self.group == network.group()
-            && ipv4(is_on, self.ipv4.forwarding)
+        ipv4(is_on, self.ipv4.forwarding)
             && ipv4(is_on && is_bridge, self.ipv4.proxy_arp_pvlan)
             && ipv4(is_on && is_published, self.ipv4.route_localnet)
             && (self.addresses6 == none || !runs_ipv6(network.mtu))

@@ -79,10 +79,7 @@ impl Found {
                 LinkAttribute::LinkNetNsId(number) => found.peer = Some(number),
                 LinkAttribute::OperState(state) => found.operational = state == State::Up,
                 LinkAttribute::Controller(index) => found.controller = Some(index),
-                LinkAttribute::Group(group) => {
-                    found.group = group;
-                    found.arrival.note_group(group);
-                }
+                LinkAttribute::Group(group) => found.group = group,
                 LinkAttribute::LinkInfo(parts) => found.note_parts(parts),
                 LinkAttribute::AfSpecUnspec(families) => found.arrival.note(families),
                 _ => {}

@@ -69,7 +69,7 @@ pub fn start_ticks(pid: i32) -> Option<u64> {
 /// Whether a process is stopped, as by SIGSTOP, or will be as soon as it runs: one that was frozen when the signal
 /// was sent has not stopped yet. Not if a tracer has stopped it.
 pub(crate) fn is_stopped(pid: i32) -> bool {
-    let status = std::fs::read_to_string(format!("/proc/{pid}/status"));
+    let status = one_record::read(format!("/proc/{pid}/status"));
     status.is_ok_and(|status| says_stopped(&status))
 }
 

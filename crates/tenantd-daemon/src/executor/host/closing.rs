@@ -17,12 +17,11 @@ use tenantd_core::stage::{Failure, Stage};
 use tenantd_host::crash;
 use tenantd_host::netns::{self, ClosedNetns, Netns, NetnsMounts};
 
-use super::gathering::Gathering;
 use super::{Host, broken};
 use crate::executor::inventory::Provisioned;
 
-/// The most network namespaces that the kernel destroys at a time, unless all tenants end. It has the lock on all links of the
-/// host meanwhile: half a millisecond for each.
+/// The most network namespaces that the kernel destroys at a time. It has the lock on all links of the host meanwhile:
+/// half a millisecond for each.
 static CLOSING: Semaphore = Semaphore::const_new(512);
 
 /// The most tenants whose connections are ended by one thread, one after the other.
@@ -31,12 +30,9 @@ const TOGETHER_MAX: usize = 32;
 /// How many such threads there are at a time. Launches need the other blocking threads.
 const THREADS_MAX: usize = 2;
 
-/// Tenants whose networks are about to be closed.
+/// Tenants whose connections are about to be ended.
 #[derive(Debug, Default)]
 pub(crate) struct Leavers {
-    /// Those that wait until their network namespaces are closed together.
-    pub(crate) gathering: Rc<Gathering>,
-    /// Those whose connections are about to be ended.
     waiting: RefCell<Vec<Waiting>>,
     threads: Cell<usize>,
 }
@@ -113,14 +109,9 @@ impl Host {
         plan: &TenantPlan,
         provisioned: &mut Provisioned,
     ) -> Result<(), Failure> {
-        let _permit = match self.leavers.gathering.is_of_all() {
-            true => None,
-            false => Some(CLOSING.acquire().await),
-        };
+        let _permit = CLOSING.acquire().await;
         self.admission.forgo(&plan.name).await;
         self.leave(plan).await?;
-        self.leavers.gathering.meet().await;
-        self.unkeep(plan).await?;
         provisioned.has_netns = false;
         crash::point("release: namespace let go", plan.name.as_str());
         let closed = ClosedNetns::from_inode(provisioned.inode);
@@ -131,18 +122,14 @@ impl Host {
     /// link, once no process is in it and nobody has it open.
     pub(super) async fn let_go(&self, plan: &TenantPlan) -> Result<(), Failure> {
         self.admission.wait().await;
-        self.leave(plan).await?;
-        self.unkeep(plan).await
+        self.leave(plan).await
     }
 
-    /// Ends what would keep the network namespace of a tenant alive, and watches it no longer.
+    /// The same, whatever is being admitted.
     async fn leave(&self, plan: &TenantPlan) -> Result<(), Failure> {
         self.end_connections(plan).await;
         // Its end is no loss.
-        self.network.forget(plan.link.clone()).await
-    }
-
-    async fn unkeep(&self, plan: &TenantPlan) -> Result<(), Failure> {
+        self.network.forget(plan.link.clone()).await?;
         let removed = self.netns.remove(&plan.name).await;
         removed.map_err(|error| broken(Stage::Release, &plan.name, &error))
     }
