@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use crate::support::daemon::{Daemon, in_time, run};
+use crate::support::daemon::{Daemon, in_time, run, until};
 use crate::support::place::{self, example};
 
 fn start(autostart: bool) -> Daemon {
@@ -62,9 +62,14 @@ fn a_provisioned_tenant_is_entered_by_name() {
     daemon.tell(&["start", "beta"]).expect(0);
     assert!(addresses(&daemon, "beta")[0].contains("10.77.0.12"));
 
-    // The next supervisor has descriptors of its own.
+    // The next supervisor has descriptors of its own. It makes the names after its first answer.
     daemon.kill();
     daemon.again();
+    until("the name is one of the new supervisor's", || {
+        Path::new(&format!("/run/netns/{app}-acme"))
+            .exists()
+            .then_some(())
+    });
     assert!(addresses(&daemon, "acme")[0].contains("10.77.0.11"));
     daemon.tell(&["stop", "--all"]).expect(0);
     assert_eq!(ip("netns list").trim(), "other");
