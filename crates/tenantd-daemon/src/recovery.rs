@@ -56,21 +56,22 @@ type Known = Vec<(Arc<TenantPlan>, Option<Record>)>;
 type Findings = Vec<(Arc<TenantPlan>, Option<Survivor>)>;
 
 impl Recovery {
-    /// A recovery on this host, with these inherited descriptors.
-    pub(super) fn new(host: Rc<Host>, inherited: Inherited) -> Self {
-        let inherited = RefCell::new(inherited);
-        Self {
+    /// Begins a recovery on this host, with these inherited descriptors: ends orphans, the tenants that are not in
+    /// the plan.
+    pub(super) async fn begin(
+        host: Rc<Host>,
+        inherited: Inherited,
+        (plan, previous): (&Plan, &Previous),
+    ) -> Self {
+        let recovery = Self {
             host,
-            inherited,
+            inherited: RefCell::new(inherited),
             keeping: RefCell::default(),
-        }
-    }
-
-    /// Ends orphans: tenants that are not in the plan.
-    pub(super) async fn end_unplanned(&self, plan: &Plan, previous: &Previous) {
+        };
         let _wait = timeline::wait("recovery: orphans", "");
-        self.end_orphans(previous, plan).await;
+        recovery.end_orphans(previous, plan).await;
         crash::point("begin: orphans ended", "");
+        recovery
     }
 
     /// Removes residue, what belongs to no tenant of the plan, once requests are answered. No tenant is provisioned

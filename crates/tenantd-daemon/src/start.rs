@@ -215,13 +215,13 @@ async fn open(
         templates: Arc::default(),
         stretch: stretch.clone(),
         unwanted: Unwanted::default(),
+        visitors: Rc::default(),
         takeovers: Takeovers::default(),
         leavers: Rc::default(),
         admission: Rc::default(),
         taking_up: TakingUp::default(),
     });
-    let recovery = Recovery::new(Rc::clone(&host), inherited);
-    recovery.end_unplanned(&plan, &previous).await;
+    let recovery = Recovery::begin(Rc::clone(&host), inherited, (&plan, &previous)).await;
     let plans: Vec<_> = plan.tenants.into_iter().map(Arc::new).collect();
     let daemon = Daemon {
         supervisor: Supervisor::new(Limits::default()),

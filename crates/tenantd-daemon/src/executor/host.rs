@@ -43,6 +43,7 @@ use crate::executor::report::{ReportKind, Reporter};
 use crate::executor::takeovers::Takeovers;
 use crate::executor::under_way::UnderWay;
 use crate::executor::unwanted::Unwanted;
+use crate::executor::visitors;
 use crate::logs::Logs;
 use crate::ready::notices::Notices;
 use crate::stretch::{Part, Stretch};
@@ -76,6 +77,7 @@ pub(crate) struct Host {
     pub(crate) templates: Arc<MountTemplates>,
     pub(crate) stretch: Stretch,
     pub(crate) unwanted: Unwanted,
+    pub(crate) visitors: Rc<visitors::Ending>,
     /// Who may take the datastore of another host.
     pub(crate) takeovers: Takeovers,
     /// Tenants whose connections are about to be ended.
@@ -289,6 +291,7 @@ impl Host {
         }
         let tree = self.cgroups.as_ref().map(|cgroups| &cgroups.tree);
         let leaf = tree.and_then(|tree| tree.found(&plan.name));
+        self.visitors.wait(&plan.name).await;
         prove_ended(&self.app, plan, leaf.as_ref()).await?;
         self.keep_counters(plan, leaf.as_ref()).await;
         let failures = self.remove_resources(plan, leaf.as_ref()).await;
@@ -314,6 +317,7 @@ impl Host {
     ) -> Result<(), (Failure, Provisioned)> {
         // Only for the provision that an operator has asked for.
         self.takeovers.take(&plan.name);
+        self.visitors.wait(&plan.name).await;
         if let Err(why) = prove_ended(&self.app, plan, provisioned.leaf.as_ref()).await {
             return Err((why, provisioned));
         }

@@ -25,6 +25,7 @@ impl Host {
         if let Some(left) = cgroups.tree.found(tenant) {
             keep(&self.app, tenant, Some(&left)).await;
         }
+        self.visitors.wait(tenant).await;
         visitors::leaf(cgroups, tenant).await
     }
 

@@ -4,9 +4,12 @@
 //! never runs beside a visitor of the former one, and a release proves that none is left. Nothing
 //! else waits, and none of these for longer than the limits here.
 
+use std::cell::RefCell;
+use std::collections::BTreeSet;
 use std::rc::Rc;
 use std::time::Duration;
 
+use tokio::sync::Notify;
 use tokio::time::{Instant, sleep};
 
 use tenantd_core::name::TenantName;
@@ -26,6 +29,50 @@ const KILL_LIMIT: Duration = Duration::from_secs(5);
 
 /// How often to look at the cgroup meanwhile.
 const LOOK_AGAIN: Duration = Duration::from_millis(10);
+
+/// The tenants whose visitors are being ended because their program has ended.
+///
+/// A task that ends visitors looks several times, and removes their part of the leaf. Of two at a time, the one that is
+/// done later would end the visitors of the next launch.
+#[derive(Debug, Default)]
+pub(crate) struct Ending {
+    tenants: RefCell<BTreeSet<TenantName>>,
+    over: Notify,
+}
+
+/// Dropping it says that the visitors of a tenant are ended, or could not be.
+struct UnderWay(Rc<Ending>, TenantName);
+
+impl Ending {
+    /// Begins. `None` if it is under way already.
+    fn begin(self: &Rc<Self>, tenant: &TenantName) -> Option<UnderWay> {
+        let is_first = self.tenants.borrow_mut().insert(tenant.clone());
+        is_first.then(|| UnderWay(Rc::clone(self), tenant.clone()))
+    }
+
+    pub(crate) fn is_under_way(&self, tenant: &TenantName) -> bool {
+        self.tenants.borrow().contains(tenant)
+    }
+
+    /// Waits until it is over. Cancel-safe.
+    pub(crate) async fn wait(&self, tenant: &TenantName) {
+        loop {
+            let over = self.over.notified();
+            if !self.is_under_way(tenant) {
+                return;
+            }
+            over.await;
+        }
+    }
+}
+
+impl Drop for UnderWay {
+    fn drop(&mut self) {
+        let Self(ending, tenant) = self;
+        ending.tenants.borrow_mut().remove(tenant);
+        ending.over.notify_waiters();
+    }
+}
 
 /// Ends all visitors, and removes their part of the leaf, so that none can enter. Costs one look at
 /// the tree in the usual case that there is none.
@@ -115,6 +162,9 @@ impl Host {
             // What waits for them reports it too.
             Err(failure) => return tracing::warn!(%tenant, "{failure}"),
         }
+        let Some(ending) = self.visitors.begin(tenant) else {
+            return;
+        };
         let task = self.under_way.begin();
         self.spawn(async move {
             let tenant = leaf.tenant();
@@ -125,7 +175,32 @@ impl Host {
             if let Err(failure) = end_after(&leaf).await {
                 tracing::warn!(%tenant, "{tenant}: {failure}");
             }
-            drop(task);
+            drop((ending, task));
         });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn the_second_waits() {
+        let ending = Rc::new(Ending::default());
+        let [acme, bolt]: [TenantName; 2] = ["acme", "bolt"].map(|name| name.parse().unwrap());
+        ending.wait(&acme).await;
+        let first = ending.begin(&acme).unwrap();
+        assert!(ending.begin(&acme).is_none());
+        assert!(ending.is_under_way(&acme) && !ending.is_under_way(&bolt));
+        ending.wait(&bolt).await;
+        let early = tokio::select! {
+            biased;
+            () = ending.wait(&acme) => true,
+            () = std::future::ready(()) => false,
+        };
+        assert!(!early);
+        let (waiting, ends) = (ending.wait(&acme), async { drop(first) });
+        tokio::join!(waiting, ends);
+        assert!(ending.begin(&acme).is_some());
     }
 }

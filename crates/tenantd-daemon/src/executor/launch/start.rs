@@ -39,7 +39,11 @@ impl Host {
     ) -> impl Future<Output = Result<Option<(Spawned, launch::Report, Used)>, Failure>> + use<>
     {
         let used = provisioned.leaf.clone().filter(|_| provisioned.used);
-        let visited = used.as_ref().map_or(Ok(false), Leaf::has_visitors);
+        let (visitors, tenant) = (Rc::clone(&self.visitors), plan.name.clone());
+        let visited = match visitors.is_under_way(&tenant) {
+            true => Ok(true),
+            false => used.as_ref().map_or(Ok(false), Leaf::has_visitors),
+        };
         let noticed = match phase {
             Phase::Main => self.notices_of(plan, launch),
             Phase::Init | Phase::Before | Phase::Offline => Ok(()),
@@ -56,6 +60,7 @@ impl Host {
             let (program, child) = match begun? {
                 Begun::Now(begun) => begun.await?,
                 Begun::After(leaf, work) => {
+                    visitors.wait(&tenant).await;
                     visitors::end_after(&leaf).await?;
                     blocking(work).await?
                 }
