@@ -88,7 +88,7 @@ fn write(daemon: &Daemon, line: &str) {
 }
 
 /// What is logged last before a supervisor is killed.
-const BEFORE_KILL: &str = "upgraded";
+const BEFORE_KILLS: [&str; 2] = ["replaced", "upgraded"];
 
 #[track_caller]
 fn are_logged(daemon: &Daemon, lines: &[&str]) {
@@ -99,7 +99,7 @@ fn are_logged(daemon: &Daemon, lines: &[&str]) {
                 let mut found: Vec<&str> =
                     log.iter().filter_map(|it| it.rsplit(' ').next()).collect();
                 // The one that was logged just before a supervisor was killed may be logged again by the next.
-                found.dedup_by(|one, before| one == before && *one == BEFORE_KILL);
+                found.dedup_by(|one, before| one == before && BEFORE_KILLS.contains(one));
                 (found == lines).then_some(())
             });
         }
@@ -126,10 +126,11 @@ fn several_log_collectors_lose_no_line_whatever_ends() {
     are_logged(&daemon, &["started"]);
 
     kill(first[&1]);
+    let [replaced, upgraded] = BEFORE_KILLS;
     let second = all_are_held(&daemon);
     assert_eq!((second[&0], second.len()), (first[&0], 2));
     assert_ne!(second[&1], first[&1]);
-    write(&daemon, "replaced");
+    write(&daemon, replaced);
 
     daemon.kill();
     write(&daemon, "alone");
@@ -143,10 +144,10 @@ fn several_log_collectors_lose_no_line_whatever_ends() {
 
     daemon.tell(&["upgrade"]).expect(0);
     assert_eq!(all_are_held(&daemon), second);
-    write(&daemon, BEFORE_KILL);
+    write(&daemon, upgraded);
     are_logged(
         &daemon,
-        &["started", "replaced", "alone", "adopted", BEFORE_KILL],
+        &["started", replaced, "alone", "adopted", upgraded],
     );
 
     daemon.kill();
@@ -155,14 +156,7 @@ fn several_log_collectors_lose_no_line_whatever_ends() {
     let third = all_are_held(&daemon);
     assert_eq!((third[&0], third.len()), (second[&0], 2));
     write(&daemon, "again");
-    let all = [
-        "started",
-        "replaced",
-        "alone",
-        "adopted",
-        BEFORE_KILL,
-        "again",
-    ];
+    let all = ["started", replaced, "alone", "adopted", upgraded, "again"];
     are_logged(&daemon, &all);
     daemon.end();
 }
