@@ -1,5 +1,6 @@
 //! The filesystem as the program sees it, and the effect of the program's mounts on the host.
 
+use std::os::unix::fs::symlink;
 use std::path::Path;
 
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
@@ -142,4 +143,35 @@ fn mounts_of_the_tenant_do_not_propagate_to_the_host() {
     );
     assert_eq!(host_mounts(), before);
     assert!(running.proc("mountinfo").contains(" master:"));
+}
+
+/// Folders beside each other are found by their names in the one above them. Neither a name nor what is above may be
+/// a symbolic link, which a tenant could have made where the one above is in its datastore.
+#[test]
+fn attach_beside_others_at_a_symbolic_link() {
+    let mut bench = Bench::new().on_a_writable_host();
+    let private = |names: [&str; 3]| names.map(|name| format!("/run/{name}").into()).into();
+    for folder in ["a", "b", "c", "elsewhere", "elsewhere/x"] {
+        std::fs::create_dir(format!("/run/{folder}")).unwrap();
+    }
+    bench.launch.private = private(["a", "b", "c"]);
+    bench.set_script("for it in a b c; do touch /run/$it/own; done");
+    bench.output();
+    for it in ["a", "b", "c"] {
+        assert!(!Path::new(&format!("/run/{it}/own")).exists(), "{it}");
+    }
+    std::fs::remove_dir("/run/b").unwrap();
+    symlink("/run/elsewhere", "/run/b").unwrap();
+    for (names, at) in [
+        (["a", "b", "c"], "/run/b"),
+        (["a", "b/x", "b/y"], "/run/b/x"),
+    ] {
+        bench.launch.private = private(names);
+        let said = bench.failure();
+        let expected = format!("cannot mount the private folder {at}: ");
+        assert!(
+            said.starts_with(&expected) && said.contains("(ELOOP)"),
+            "{said}"
+        );
+    }
 }

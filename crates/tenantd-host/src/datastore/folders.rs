@@ -102,6 +102,7 @@ fn found(
         root,
         own,
         layout,
+        above: None,
     };
     let path = plan.target.as_deref().map(|target| FolderPlan {
         target: target.to_owned(),
@@ -110,8 +111,14 @@ fn found(
         gid: Some(plan.gid),
         mode: Some(plan.mode),
     });
-    let folders = path.iter().chain(&*plan.folders);
-    folders.map(|folder| tree.part(folder)).collect()
+    let folders: Vec<&FolderPlan> = path.iter().chain(&*plan.folders).collect();
+    let next = folders.iter().skip(1).map(Some).chain([None]);
+    let both = folders.iter().zip(next);
+    both.map(|(folder, next)| {
+        tree.enter(&folder.target, next.map(|next| next.target.as_path()));
+        tree.part(folder)
+    })
+    .collect()
 }
 
 /// A datastore with several folders.
@@ -121,9 +128,35 @@ struct Tree<'a> {
     /// `.tenantd`.
     own: OwnedFd,
     layout: Layout,
+    /// The folder above those that are looked for, by its path below the root.
+    above: Option<(PathBuf, OwnedFd)>,
 }
 
 impl Tree<'_> {
+    /// Opens the folder above a target if the next one is in it too: each is found by its name then.
+    fn enter(&mut self, target: &Path, next: Option<&Path>) {
+        let above = below(target).parent();
+        let Some(above) = above.filter(|above| *above != Path::new("")) else {
+            return;
+        };
+        if self.above.as_ref().is_some_and(|(path, _)| path == above) {
+            return;
+        }
+        if next.and_then(|next| below(next).parent()) == Some(above) {
+            let opened = open_folder(self.root.as_fd(), above).ok();
+            self.above = opened.map(|opened| (above.to_owned(), opened));
+        }
+    }
+
+    fn open(&self, below: &Path) -> Result<OwnedFd, Errno> {
+        match (&self.above, below.parent(), below.file_name()) {
+            (Some((path, above)), Some(parent), Some(name)) if path == parent => {
+                open_folder(above.as_fd(), name)
+            }
+            _ => open_folder(self.root.as_fd(), below),
+        }
+    }
+
     fn part(&mut self, folder: &FolderPlan) -> Result<Part, Failure> {
         let place = self.plan.place(&folder.target);
         let below = below(&folder.target);
@@ -134,7 +167,7 @@ impl Tree<'_> {
                 form(&folder.seed)
             }
         };
-        let found = match open_folder(self.root.as_fd(), below) {
+        let found = match self.open(below) {
             Ok(found) => found,
             Err(Errno::NOENT) => {
                 self.make(folder, form, &place)?;

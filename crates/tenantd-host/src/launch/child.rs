@@ -138,9 +138,11 @@ fn each<T>(
 
 fn attach_all(mounts: &[Mount], steps: Steps<'_>) -> Result<(), Fault> {
     let mut number: u16 = 0;
-    let mut sys = None;
+    let (mut sys, mut above) = (None, None);
     for mount in mounts {
-        attach(mount, &mut sys).map_err(|errno| Fault(mount.stage, number, errno))?;
+        if !attach_beside(mount, &mut above) {
+            attach(mount, &mut sys).map_err(|errno| Fault(mount.stage, number, errno))?;
+        }
         steps.end(mount.stage);
         number = number.saturating_add(1);
     }
@@ -255,6 +257,25 @@ fn set_layers(overlay: BorrowedFd<'_>, layers: [BorrowedFd<'_>; 2]) -> Result<()
     Ok(())
 }
 
+/// Attaches a mount by the name of its target in `above`, a folder that is opened for the first mount in it. Returns
+/// false if it is to be attached otherwise, which also says what is wrong.
+fn attach_beside(mount: &Mount, above: &mut Option<ManuallyDrop<OwnedFd>>) -> bool {
+    let Some(beside) = &mount.beside else {
+        return false;
+    };
+    if let Some(folder) = &beside.above {
+        *above = open_target(folder, true).ok().map(ManuallyDrop::new);
+    }
+    let target = mount.target.to_bytes_with_nul();
+    let name = target.get(beside.name..).map(CStr::from_bytes_with_nul);
+    let (Some(above), Some(Ok(name))) = (above, name) else {
+        return false;
+    };
+    // Without another flag, no symbolic link is followed: a folder cannot be attached to one.
+    let from = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH;
+    move_mount(mount.tree.as_fd(), c"", above.as_fd(), name, from).is_ok()
+}
+
 /// Attaches a mount to its target. The target is resolved in this mount namespace and must not
 /// contain a symbolic link. `sys` is the sysfs of this process, once it is mounted.
 fn attach(mount: &Mount, sys: &mut Option<ManuallyDrop<OwnedFd>>) -> Result<(), Errno> {
@@ -268,7 +289,11 @@ fn attach(mount: &Mount, sys: &mut Option<ManuallyDrop<OwnedFd>>) -> Result<(), 
     if let (Some(path), Some(sys)) = (&mount.in_sysfs, sys.as_ref()) {
         // From its own root, and nobody but the kernel makes what is in it: that needs no look at each part of the path.
         let from = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH;
-        return move_mount(mount.tree.as_fd(), c"", sys.as_fd(), path.as_c_str(), from);
+        return match move_mount(mount.tree.as_fd(), c"", sys.as_fd(), path.as_c_str(), from) {
+            // What is not there needs no cover.
+            Err(Errno::NOENT) => Ok(()),
+            attached => attached,
+        };
     }
     let Some(layers) = &mount.union else {
         let target = ManuallyDrop::new(open_target(&mount.target, mount.is_folder)?);

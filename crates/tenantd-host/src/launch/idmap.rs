@@ -21,8 +21,8 @@ use rustix::io::Errno;
 use rustix::pipe::{PipeFlags, pipe_with};
 
 use super::clone;
-use super::mounts;
 use super::raw::outcome;
+use super::trees;
 use crate::children::{Known, Making};
 use crate::datastore;
 use crate::process;
@@ -108,7 +108,7 @@ pub(super) fn rehearse(plan: &DatastorePlan) -> Result<(), Failure> {
     let Some((path, folder)) = found else {
         return Ok(());
     };
-    let tried = mounts::clone_tree(&folder, Some(&map));
+    let tried = trees::clone_tree(&folder, Some(&map));
     tried.map(drop).map_err(|errno| {
         let path = path.display().to_string();
         let why = Failure::errno(Stage::Datastore, path, errno.raw_os_error());

@@ -20,7 +20,8 @@ use rustix::io::Errno;
 use rustix::mount::{MoveMountFlags, move_mount};
 
 use super::Order;
-use super::mounts::{self, Mounts};
+use super::mounts::Mounts;
+use super::trees;
 use super::view::{on, opened};
 use crate::targets::{MountNamespace, on_own_thread};
 use tenantd_core::plan::model::{LaunchPlan, LinkPlan};
@@ -203,7 +204,7 @@ fn write_in_place(path: &Path, text: &str, create: bool) -> io::Result<()> {
 pub(super) fn add(order: &Order<'_>, mounts: &mut Mounts) -> Result<(), Failure> {
     for OwnFile { own, target } in order.lookup {
         if !is_tenants(order.launch, mounts, target) {
-            let tree = opened(own).and_then(|found| mounts::clone_alone(&found, true));
+            let tree = opened(own).and_then(|found| trees::clone_alone(&found, true));
             mounts.add(STAGE, tree.map_err(on(STAGE, target))?, target)?;
         }
     }
@@ -241,7 +242,7 @@ impl Wanted {
             .into_iter()
             .filter(|it| !is_tenants(launch, &none, &it.target));
         let prepared = files.map(|OwnFile { own, target }| {
-            let tree = opened(&own).and_then(|found| mounts::clone_alone(&found, true));
+            let tree = opened(&own).and_then(|found| trees::clone_alone(&found, true));
             let tree = tree.and_then(|tree| Ok((fstat(&tree)?, tree)));
             let (found, tree) = tree.map_err(on(STAGE, &target))?;
             Ok((target, found, tree))

@@ -61,6 +61,7 @@ mod spec;
 mod strings;
 mod templates;
 mod tmpfs;
+mod trees;
 mod view;
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};

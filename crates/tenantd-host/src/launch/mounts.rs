@@ -1,33 +1,16 @@
 //! The detached mounts of a launch, made in the parent, and the order in which the child attaches
 //! them.
 
+use std::cmp::Ordering;
 use std::ffi::CString;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use linux_raw_sys::general::{
-    MOUNT_ATTR_NODEV, MOUNT_ATTR_NOSUID, MOUNT_ATTR_RDONLY, MS_PRIVATE, MS_SLAVE, mount_attr,
-};
-use rustix::fs::{FileType, Mode, OFlags, ResolveFlags, fstat, openat2};
+use rustix::fs::{FileType, fstat};
 use rustix::io::{Errno, fcntl_dupfd_cloexec};
-use rustix::mount::{OpenTreeFlags, open_tree};
 
-use super::idmap::{self, Map};
-use super::raw;
-use super::tmpfs::{Owner, Tmpfs};
-use crate::datastore::rehearsal::Shown;
-use crate::datastore::{Lower, Part, overlay};
-use tenantd_core::plan::model::DatastorePlan;
 use tenantd_core::stage::{Failure, Stage};
-
-/// Makes a mount read-only.
-pub(super) const READ_ONLY: mount_attr = mount_attr {
-    attr_set: MOUNT_ATTR_RDONLY as u64,
-    attr_clr: 0,
-    propagation: 0,
-    userns_fd: 0,
-};
 
 /// A detached mount and the path to attach it to.
 #[derive(Debug)]
@@ -44,14 +27,36 @@ pub(super) struct Mount {
     pub(super) in_sysfs: Option<CString>,
     /// If the tree is the upper layer of a union with the folder at the target.
     pub(super) union: Option<Union>,
+    /// If others are attached beside it.
+    pub(super) beside: Option<Beside>,
 }
 
 impl Mount {
+    /// The folder above its target, unless the child has its own way to the target, or nothing is saved: below `/`.
+    fn above(&self) -> Option<&[u8]> {
+        let is_plain = self.union.is_none() && !self.is_sysfs && self.in_sysfs.is_none();
+        if !is_plain || !self.is_folder {
+            return None;
+        }
+        let target = self.target.as_bytes();
+        let slash = target.iter().rposition(|byte| *byte == b'/')?;
+        target.get(..slash).filter(|above| !above.is_empty())
+    }
+
     /// Whether the tenant may write to it.
     pub(super) fn is_writable(&self) -> bool {
         let stages = [Stage::Own, Stage::Attach, Stage::Private, Stage::Shared];
         stages.contains(&self.stage) && !self.is_sysfs
     }
+}
+
+/// A target that the child finds by its name in the folder above it, which it opens once for all that are there.
+#[derive(Debug)]
+pub(super) struct Beside {
+    /// The folder, for the first of them.
+    pub(super) above: Option<CString>,
+    /// Where the name begins in the target.
+    pub(super) name: usize,
 }
 
 /// A union that the child makes.
@@ -175,6 +180,7 @@ impl Mounts {
             is_sysfs: false,
             in_sysfs: None,
             union,
+            beside: None,
         };
         self.all.push((target.to_owned(), mount));
         Ok(())
@@ -206,185 +212,76 @@ impl Mounts {
     }
 
     /// The mounts in the order in which to attach them: each after those that contain its target.
-    pub(super) fn in_order(mut self) -> Vec<Mount> {
-        self.all.sort_by(|(a, _), (b, _)| a.cmp(b));
-        self.all.into_iter().map(|(_, mount)| mount).collect()
-    }
-}
-
-/// Makes a mount of a path of the host with the mounts below it. It is a slave of the host's: what
-/// the host mounts there later appears, and nothing propagates back.
-pub(super) fn clone_host(path: &OwnedFd, read_only: bool) -> Result<OwnedFd, Errno> {
-    clone_path(path, OpenTreeFlags::AT_RECURSIVE, MS_SLAVE, read_only)
-}
-
-/// Makes a mount of a path of the host, without the mounts below it: neither those that are there nor later
-/// ones appear, and what is mounted on it does not appear on the host.
-pub(super) fn clone_alone(path: &OwnedFd, read_only: bool) -> Result<OwnedFd, Errno> {
-    clone_path(path, OpenTreeFlags::empty(), MS_PRIVATE, read_only)
-}
-
-/// Makes a read-only mount of a path of the host with the mounts below it, but not with later ones.
-pub(super) fn clone_sealed(path: &OwnedFd) -> Result<OwnedFd, Errno> {
-    clone_path(path, OpenTreeFlags::AT_RECURSIVE, MS_PRIVATE, true)
-}
-
-fn clone_path(
-    path: &OwnedFd,
-    below: OpenTreeFlags,
-    propagation: u32,
-    read_only: bool,
-) -> Result<OwnedFd, Errno> {
-    let attr = mount_attr {
-        propagation: propagation.into(),
-        attr_set: match read_only {
-            true => READ_ONLY.attr_set,
-            false => 0,
-        },
-        ..READ_ONLY
-    };
-    let (tree, set) = copy(path, below, &attr)?;
-    set.map(|()| tree)
-}
-
-/// Copies a mount, and sets its attributes. Returns it with the outcome of that.
-fn copy(
-    path: &OwnedFd,
-    below: OpenTreeFlags,
-    attr: &mount_attr,
-) -> Result<(OwnedFd, Result<(), Errno>), Errno> {
-    let flags = OpenTreeFlags::OPEN_TREE_CLONE
-        | OpenTreeFlags::OPEN_TREE_CLOEXEC
-        | OpenTreeFlags::AT_EMPTY_PATH
-        | below;
-    match raw::open_tree_attr(path.as_fd(), flags.bits(), attr) {
-        // The kernel has no such call, or a filter permits only what it knows.
-        Err(Errno::NOSYS | Errno::PERM) => {
-            let tree = open_tree(path, c"", flags)?;
-            let set = raw::mount_setattr(tree.as_fd(), attr);
-            Ok((tree, set))
-        }
-        copied => Ok((copied?, Ok(()))),
-    }
-}
-
-/// Makes a read-only mount of what a tenant would see, for a rehearsal.
-pub(super) fn of_rehearsal(
-    shown: &Shown,
-    plan: &DatastorePlan,
-    map: Option<&Map>,
-) -> Result<OwnedFd, Errno> {
-    let tree = match shown.layers.as_slice() {
-        [] => {
-            let seen = plan.map.as_ref().map(|map| (map.uid.seen, map.gid.seen));
-            let (uid, gid) = seen.unwrap_or((plan.uid, plan.gid));
-            let owner = Owner {
-                uid,
-                gid,
-                mode: plan.mode,
-            };
-            Tmpfs::writable(owner, 4096).mount()?
-        }
-        layers => {
-            let lowest = layers.len() - 1;
-            let each = layers.iter().enumerate().map(|(at, layer)| {
-                let is_host = shown.of_host && at == lowest;
-                let map = map.filter(|map| !is_host || map.of_host().is_some());
-                clone_tree(layer, map)
-            });
-            match <[OwnedFd; 1]>::try_from(each.collect::<Result<Vec<_>, _>>()?) {
-                Ok([whole]) => whole,
-                Err(all) => overlay::union(&all)?,
+    pub(super) fn in_order(self) -> Vec<Mount> {
+        let mut all: Vec<Mount> = self.all.into_iter().map(|(_, mount)| mount).collect();
+        all.sort_by(|a, b| order(a.target.as_bytes(), b.target.as_bytes()));
+        for at in 0..all.len() {
+            let (before, rest) = all.split_at_mut(at);
+            let [mount, after @ ..] = rest else { break };
+            let opened = before.iter().rev().find(|it| it.beside.is_some());
+            let opened = opened.and_then(Mount::above);
+            let next = after.first().and_then(Mount::above);
+            let Some(above) = mount.above() else { continue };
+            if opened == Some(above) || next == Some(above) {
+                let is_first = opened != Some(above);
+                mount.beside = Some(Beside {
+                    name: above.len() + 1,
+                    // No target has a NUL byte.
+                    above: is_first.then(|| CString::new(above).unwrap_or_default()),
+                });
             }
         }
-    };
-    raw::mount_setattr(tree.as_fd(), &READ_ONLY)?;
-    Ok(tree)
-}
-
-/// Makes a mount of a part of the datastore, with the map of a user namespace if there is one.
-///
-/// # Errors
-/// A [`Failure`] of stage tree, or of stage datastore if it cannot be mounted as an overlay.
-pub(super) fn of_datastore(part: &Part, map: Option<&Map>) -> Result<OwnedFd, Failure> {
-    let place = part.place.display().to_string();
-    match &part.lower {
-        None => clone_tree(&part.folder, map).map_err(|errno| {
-            let why = Failure::errno(Stage::Tree, place, errno.raw_os_error());
-            map.map_or(why.clone(), |_| idmap::explain(why, errno))
-        }),
-        Some(lower) => overlay(part, lower, map).map_err(|errno| {
-            let why = Failure::errno(Stage::Datastore, place, errno.raw_os_error());
-            match errno {
-                Errno::INVAL => why.with(
-                    "the filesystem of the datastore cannot hold the changes of an overlay, as \
-                     when it is one itself: use seed = \"copy\", or another filesystem",
-                ),
-                Errno::NODEV => {
-                    why.with("the kernel has no overlay filesystem: load the module overlay")
-                }
-                _ => why.with("cannot mount it over the host's folder"),
-            }
-        }),
+        all
     }
 }
 
-/// Makes a mount of a part of the datastore over the host's folder. With a map, its layers are mounts with it.
-fn overlay(part: &Part, lower: &Lower, map: Option<&Map>) -> Result<OwnedFd, Errno> {
-    let Some(map) = map else {
-        return overlay::mount(&part.folder, lower);
-    };
-    // The changes and the working folder must be seen through one mount.
-    let root = clone_tree(&lower.root, Some(map))?;
-    let [upper, work] = [&lower.upper_at, &lower.work_at].map(|at| {
-        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS;
-        openat2(&root, at, flags, Mode::empty(), resolve)
-    });
-    let mapped = Lower {
-        folder: clone_tree(&lower.folder, map.of_host())?,
-        work: work?,
-        root,
-        upper_at: lower.upper_at.clone(),
-        work_at: lower.work_at.clone(),
-    };
-    overlay::mount(&upper?, &mapped)
-}
-
-/// Makes a mount of a folder with all mounts below it. What the host mounts or unmounts there later
-/// appears and disappears here too, and nothing propagates back.
-///
-/// Set-user-ID files and device files have no effect, except in what the host mounts later: a
-/// tenant's data needs neither, and root in another tenant could have made them.
-pub(super) fn clone_tree(folder: &OwnedFd, map: Option<&Map>) -> Result<OwnedFd, Errno> {
-    let attr = mount_attr {
-        attr_set: (MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV).into(),
-        attr_clr: 0,
-        propagation: libc::MS_SLAVE,
-        userns_fd: 0,
-    };
-    let attr = idmap::mapped(attr, map);
-    let (tree, set) = copy(folder, OpenTreeFlags::AT_RECURSIVE, &attr)?;
-    match set {
-        Ok(()) => Ok(tree),
-        // Linux before 5.12 has no such call; no-new-privs and the lack of CAP_MKNOD still hold.
-        Err(Errno::NOSYS) if map.is_none() => Ok(tree),
-        Err(errno) => Err(errno),
-    }
+/// The order of two paths by their parts, of which each is absolute and has one `/` between two.
+fn order(a: &[u8], b: &[u8]) -> Ordering {
+    let rank = |byte: u8| if byte == b'/' { 0 } else { byte };
+    let differ = a.iter().zip(b).find(|(x, y)| x != y);
+    differ.map_or_else(|| a.len().cmp(&b.len()), |(x, y)| rank(*x).cmp(&rank(*y)))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    #[test]
-    fn a_mount_comes_after_what_contains_its_target() {
+    fn ordered(targets: &[&str]) -> Vec<Mount> {
         let mut mounts = Mounts::default();
-        for target in ["/var/lib/wiki", "/run/a-b", "/run/a/c", "/var", "/run/a"] {
+        for target in targets {
             let tree = OwnedFd::from(std::fs::File::open("/").unwrap());
             mounts.add(Stage::Attach, tree, Path::new(target)).unwrap();
         }
-        let ordered = mounts.in_order();
+        mounts.in_order()
+    }
+
+    #[test]
+    fn those_beside_each_other_are_found_by_one_folder() {
+        let found = ordered(&[
+            "/run", "/tmp", "/s/a", "/s/b", "/s/b/x", "/s/b/y", "/s/c", "/t/a",
+        ]);
+        let beside = found.iter().map(|mount| {
+            let beside = mount.beside.as_ref()?;
+            let name = &mount.target.to_str().unwrap()[beside.name..];
+            Some((beside.above.as_ref().map(|it| it.to_str().unwrap()), name))
+        });
+        let expected = [
+            None,
+            Some((Some("/s"), "a")),
+            Some((None, "b")),
+            Some((Some("/s/b"), "x")),
+            Some((None, "y")),
+            // Nothing is saved for it: the other folder is opened since.
+            None,
+            None,
+            None,
+        ];
+        assert_eq!(beside.collect::<Vec<_>>(), expected);
+    }
+
+    #[test]
+    fn a_mount_comes_after_what_contains_its_target() {
+        let ordered = ordered(&["/var/lib/wiki", "/run/a-b", "/run/a/c", "/var", "/run/a"]);
         let targets: Vec<_> = ordered
             .iter()
             .map(|it| it.target.to_str().unwrap())

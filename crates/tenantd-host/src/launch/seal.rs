@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 
 use rustix::io::Errno;
 
-use super::mounts::{self, READ_ONLY};
 use super::raw;
+use super::trees::{self, READ_ONLY};
 
 /// How long a child may take to close its copies.
 const WITHIN: Duration = Duration::from_secs(2);
@@ -25,7 +25,7 @@ const PAUSE: Duration = Duration::from_micros(100);
 pub(super) fn read_only(tree: OwnedFd) -> Result<OwnedFd, Errno> {
     match raw::mount_setattr(tree.as_fd(), &READ_ONLY) {
         Ok(()) => Ok(tree),
-        Err(Errno::BUSY) => match mounts::clone_alone(&tree, true) {
+        Err(Errno::BUSY) => match trees::clone_alone(&tree, true) {
             // Before Linux 6.15 a mount that is not attached cannot be copied.
             Err(Errno::INVAL) => set_within(&tree, WITHIN).map(|()| tree),
             copied => copied,

@@ -14,11 +14,12 @@ use rustix::fs::{CWD, Mode, OFlags, openat};
 use rustix::io::{Errno, fcntl_dupfd_cloexec};
 use rustix::process::{Gid, Rlimit, Uid};
 
-use super::mounts::{self, Mount, Mounts};
+use super::mounts::{Mount, Mounts};
 pub(super) use super::privileges::Rights;
 use super::report::Names;
 use super::strings::Strings;
 use super::templates::MountTemplates;
+use super::trees;
 use super::view::{self, View};
 use super::{Order, child, idmap, lookup, rehearsal};
 use crate::claim::Claim;
@@ -100,7 +101,7 @@ impl Spec {
         let identity = &order.launch.identity;
         let map = idmap::of(order.datastore)?;
         for part in datastore::parts(order.datastore, folder, order.label, identity, known)? {
-            let tree = mounts::of_datastore(&part, map.as_ref())?;
+            let tree = trees::of_datastore(&part, map.as_ref())?;
             mounts.add_folder(Stage::Attach, tree, &part.target)?;
         }
         drop(parts);
@@ -148,7 +149,7 @@ impl Spec {
         idmap::rehearse(datastore)?;
         let map = idmap::of(datastore)?;
         for shown in datastore::rehearsal::shown(datastore)? {
-            let tree = mounts::of_rehearsal(&shown, datastore, map.as_ref());
+            let tree = trees::of_rehearsal(&shown, datastore, map.as_ref());
             let tree = tree.map_err(on(Stage::Tree, &shown.target))?;
             mounts.add(Stage::Attach, tree, &shown.target)?;
         }

@@ -22,9 +22,9 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::mount::{OpenTreeFlags, open_tree};
 
-use super::mounts::READ_ONLY;
 use super::raw;
 use super::tmpfs::Tmpfs;
+use super::trees::READ_ONLY;
 use super::view::own;
 use crate::targets::table;
 use spares::{Kind, Spares, Used};

@@ -31,10 +31,11 @@ use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, openat2, stat};
 use rustix::io::Errno;
 
 use super::domain::{Domain, Rules};
-use super::mounts::{self, Mounts};
+use super::mounts::Mounts;
 use super::templates::spares::Kind;
 use super::templates::{MountTemplates, Taken};
 use super::tmpfs::{Owner, Tmpfs};
+use super::trees;
 use super::{Lid, Order};
 pub(super) use names::names;
 use own::OwnFolders;
@@ -237,7 +238,7 @@ fn bound(launch: &LaunchPlan, own: &OwnFolders, mounts: &Mounts) -> Vec<(Stage, 
 
 /// Makes a mount of a path of the host, with the mounts below it, as a slave of the host's.
 fn host_tree(path: &Path, read_only: bool) -> Result<OwnedFd, Errno> {
-    mounts::clone_host(&opened(path)?, read_only)
+    trees::clone_host(&opened(path)?, read_only)
 }
 
 /// Opens a path of the host that leads through no symbolic link.

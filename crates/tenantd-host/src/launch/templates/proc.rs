@@ -11,8 +11,8 @@ use rustix::mount::{
     fsconfig_set_string, fsmount, fsopen, move_mount,
 };
 
-use crate::launch::mounts;
 use crate::launch::tmpfs::PLAIN;
+use crate::launch::trees;
 use crate::launch::view::opened;
 use tenantd_core::stage::{Failure, Stage};
 
@@ -90,7 +90,7 @@ fn hiding() -> Result<OwnedFd, Errno> {
 
 /// That of the host, without what is mounted below it.
 fn hosts() -> Result<OwnedFd, Errno> {
-    mounts::clone_alone(&opened(Path::new(PROC))?, false)
+    trees::clone_alone(&opened(Path::new(PROC))?, false)
 }
 
 /// Read-only mounts of the settings of the kernel. What the host has mounted below them, such as
@@ -102,7 +102,7 @@ fn settings() -> Result<Vec<(PathBuf, OwnedFd)>, Failure> {
     let existing = paths.filter(|path| stat(path).is_ok());
     existing
         .map(|path| {
-            let tree = opened(&path).and_then(|found| mounts::clone_alone(&found, true));
+            let tree = opened(&path).and_then(|found| trees::clone_alone(&found, true));
             let tree = tree.map_err(failed(&path))?;
             Ok((path, tree))
         })

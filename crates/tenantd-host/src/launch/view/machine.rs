@@ -12,7 +12,8 @@ use rustix::io::Errno;
 
 use super::{on, opened};
 use crate::launch::Order;
-use crate::launch::mounts::{self, Mounts};
+use crate::launch::mounts::Mounts;
+use crate::launch::trees;
 use tenantd_core::machine_id;
 use tenantd_core::plan::model::MACHINE_IDS;
 use tenantd_core::stage::{Failure, Stage};
@@ -54,7 +55,7 @@ pub(in crate::launch) fn id(order: &Order<'_>, mounts: &mut Mounts) -> Result<()
             write(&own, &format!("{}\n", machine_id::plain(id))).map_err(failed)?;
             is_written = true;
         }
-        let tree = opened(&own).and_then(|found| mounts::clone_alone(&found, true));
+        let tree = opened(&own).and_then(|found| trees::clone_alone(&found, true));
         mounts.add(STAGE, tree.map_err(on(STAGE, path))?, &real)?;
         added.push(real);
     }

@@ -12,7 +12,7 @@ use std::collections::BTreeMap;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{FileType, stat};
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, open, stat, statat};
 use rustix::io::Errno;
 
 use super::files::Added;
@@ -69,7 +69,12 @@ pub(super) fn add<'a>(
         }
         layers.entry(folder).or_default().files.push(file);
     }
-    for (stage, target) in targets {
+    let (mut targets, mut looked) = (targets.peekable(), Looked::default());
+    while let Some((stage, target)) = targets.next() {
+        let next = targets.peek().map(|(_, next)| next.as_path());
+        if looked.finds(target, next) {
+            continue;
+        }
         let Some(folder) = existing(target).map_err(on(*stage, target))? else {
             continue;
         };
@@ -92,6 +97,35 @@ pub(super) fn add<'a>(
 
 fn is_never(folder: &Path) -> bool {
     NEVER.iter().any(|never| folder == Path::new(never))
+}
+
+/// The folder above those that are looked for, by its path.
+#[derive(Default)]
+struct Looked<'a> {
+    above: Option<(&'a Path, OwnedFd)>,
+}
+
+impl<'a> Looked<'a> {
+    /// Whether a target exists. If the next one is beside it, the folder above is opened for both. False if that cannot
+    /// be found out.
+    fn finds(&mut self, target: &'a Path, next: Option<&Path>) -> bool {
+        let (Some(above), Some(name)) = (target.parent(), target.file_name()) else {
+            return false;
+        };
+        if self.above.as_ref().is_none_or(|(path, _)| *path != above) {
+            if next.and_then(Path::parent) != Some(above) {
+                return false;
+            }
+            let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+            let opened = open(above, flags, Mode::empty()).ok();
+            self.above = opened.map(|opened| (above, opened));
+        }
+        let found = self
+            .above
+            .as_ref()
+            .map(|(_, above)| statat(above, name, AtFlags::empty()));
+        matches!(found, Some(Ok(_)))
+    }
 }
 
 /// The nearest folder above `target` that exists; `None` if the target itself exists.

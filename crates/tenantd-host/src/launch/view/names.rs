@@ -13,7 +13,8 @@ use rustix::io::Errno;
 
 use super::{on, opened};
 use crate::launch::Order;
-use crate::launch::mounts::{self, Mounts};
+use crate::launch::mounts::Mounts;
+use crate::launch::trees;
 use tenantd_core::layout;
 use tenantd_core::plan::model::{Identity, LaunchPlan};
 use tenantd_core::stage::{Failure, Stage};
@@ -50,7 +51,7 @@ pub(in crate::launch) fn names(order: &Order<'_>, mounts: &mut Mounts) -> Result
         };
         let own = folder(order.label).join(name);
         write(&own, text, &line).map_err(|error| failed(&own, &error))?;
-        let tree = opened(&own).and_then(|found| mounts::clone_alone(&found, true));
+        let tree = opened(&own).and_then(|found| trees::clone_alone(&found, true));
         mounts.add(STAGE, tree.map_err(on(STAGE, path))?, path)?;
     }
     Ok(())

@@ -10,14 +10,16 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::{fs, io};
 
 use rustix::io::Errno;
 
 use super::{exists, on, opened};
-use crate::launch::mounts::{self, Mounts};
+use crate::launch::mounts::Mounts;
 use crate::launch::templates::Taken;
 use crate::launch::templates::spares::Kind;
+use crate::launch::trees;
 use tenantd_core::plan::model::{DEVICES, LaunchPlan};
 use tenantd_core::stage::{Failure, Stage};
 
@@ -48,6 +50,11 @@ const VIRTUAL: [&str; 4] = [
 /// What of `/sys/devices` is visible, besides the units that count events of processors, of which big machines have many.
 const SHOWN: [&str; 2] = ["system", "virtual"];
 
+/// Which of [`HIDDEN`] and [`VIRTUAL`] were there at a launch. They are not looked for again: the child ignores that one is
+/// missing.
+static SEEN: [AtomicBool; HIDDEN.len() + VIRTUAL.len()] =
+    [const { AtomicBool::new(false) }; HIDDEN.len() + VIRTUAL.len()];
+
 /// The folders of buses, as at the first launch. What is plugged in later is in one of them.
 static BUSES: OnceLock<Vec<PathBuf>> = OnceLock::new();
 
@@ -66,13 +73,23 @@ fn buses() -> io::Result<Vec<PathBuf>> {
 }
 
 /// What is covered.
-fn hidden(launch: &LaunchPlan) -> Result<Vec<PathBuf>, Failure> {
-    let mut all: Vec<PathBuf> = HIDDEN.iter().map(PathBuf::from).collect();
+fn hidden(launch: &LaunchPlan) -> Result<Vec<&'static Path>, Failure> {
     let devices = Path::new(DEVICES);
-    if launch.view.visible.iter().any(|path| path == devices) {
-        return Ok(all);
+    let shows_devices = launch.view.visible.iter().any(|path| path == devices);
+    let all = HIDDEN.iter().chain(VIRTUAL.iter()).map(Path::new);
+    let all = all.zip(&SEEN).take(match shows_devices {
+        true => HIDDEN.len(),
+        false => SEEN.len(),
+    });
+    let there = all.filter(|(path, seen)| {
+        let is_there = seen.load(Ordering::Relaxed) || exists(path);
+        seen.store(is_there, Ordering::Relaxed);
+        is_there
+    });
+    let mut there: Vec<&Path> = there.map(|(path, _)| path).collect();
+    if shows_devices {
+        return Ok(there);
     }
-    all.extend(VIRTUAL.iter().map(PathBuf::from));
     let known = match BUSES.get() {
         Some(known) => known,
         None => {
@@ -82,8 +99,8 @@ fn hidden(launch: &LaunchPlan) -> Result<Vec<PathBuf>, Failure> {
             BUSES.get_or_init(|| found)
         }
     };
-    all.extend(known.iter().cloned());
-    Ok(all)
+    there.extend(known.iter().map(PathBuf::as_path));
+    Ok(there)
 }
 
 /// Adds what the child attaches below it.
@@ -100,11 +117,11 @@ pub(super) fn add(
     let cgroups = Path::new(CGROUPS);
     if exists(cgroups) {
         let stage = Stage::Visible;
-        let tree = opened(cgroups).and_then(|found| mounts::clone_sealed(&found));
+        let tree = opened(cgroups).and_then(|found| trees::clone_sealed(&found));
         mounts.add(stage, tree.map_err(on(stage, cgroups))?, cgroups)?;
     }
     let stage = Stage::Hide;
-    for path in hidden(launch)?.iter().filter(|path| exists(path)) {
+    for path in hidden(launch)? {
         let cover = taken.own(Kind::Cover).map_err(on(stage, path))?;
         mounts.add_in_sysfs(stage, cover, (sys, path))?;
     }
