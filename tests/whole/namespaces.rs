@@ -4,6 +4,7 @@ use std::fs;
 use std::os::unix::fs::MetadataExt;
 
 use crate::guestbook::{TENANTS, three};
+use crate::support::daemon::until;
 use crate::support::netns;
 
 /// All eight kinds, see namespaces(7).
@@ -94,6 +95,25 @@ fn the_mounts_that_keep_network_namespaces_are_in_no_other_mount_table() {
         let table = fs::read_to_string(format!("/proc/{process}/mountinfo")).unwrap();
         assert!(!table.contains(" nsfs "), "{process}: {table}");
     }
+}
+
+#[test]
+fn the_sysfs_of_a_tenant_stays_between_its_launches() {
+    let daemon = three();
+    let namespace = netns::holder(daemon.pid());
+    let kept = |tenant: &str| {
+        let path = format!("{}/root/.sys/{tenant}/class/net/eth0", namespace.display());
+        fs::symlink_metadata(path).is_ok()
+    };
+    until("each is kept", || {
+        TENANTS.iter().all(|(tenant, _)| kept(tenant)).then_some(())
+    });
+    daemon.tell(&["restart", "acme"]).expect(0);
+    assert!(kept("acme"));
+    let seen = daemon.tell(&["exec", "acme", "--", "ls", "/sys/class/net"]);
+    assert_eq!(seen.expect(0), "eth0\nlo\n");
+    daemon.tell(&["stop", "acme"]).expect(0);
+    assert!(!kept("acme") && kept("globex"));
 }
 
 #[test]

@@ -57,12 +57,13 @@ impl Host {
         self.logs.hold(&plan.name);
         let (host, plan) = (Rc::clone(self), Arc::clone(plan));
         let (leaf, task) = (provisioned.leaf.clone(), self.under_way.begin());
+        let is_first = !provisioned.used;
         let starting = self.unwanted.begin(launch);
         // Not with the task: the loop has more to do before it turns to that.
         let started = self.start(&plan, provisioned.clone(), (launch, phase));
         self.spawn(async move {
             let reporter = host.reporter.clone();
-            let templates = Arc::clone(&host.templates);
+            let (templates, netns) = (Arc::clone(&host.templates), Arc::clone(&host.netns));
             let timed = timeline::wait("launch", plan.name.as_str());
             let started = started.await;
             // The loop may end while this still waits for a process that cannot be killed.
@@ -75,6 +76,9 @@ impl Host {
                         watch_launch((&reporter, starting), of, (launch, phase), child).await;
                     drop(timed);
                     if runs {
+                        if is_first {
+                            netns.keep_sysfs(&plan.name);
+                        }
                         templates.give_back(used);
                         drop(spawn_blocking(move || templates.replenish()));
                     }

@@ -192,16 +192,14 @@ fn separate_mounts(view: &View) -> Result<(), Errno> {
     each_mount(view.writable.iter().copied(), &writable)
 }
 
-/// Makes a mount with the interfaces of the network namespace that this process is in. What is not closed
-/// here is closed by exec.
-fn sysfs() -> Result<OwnedFd, Errno> {
-    let sysfs = ManuallyDrop::new(fsopen(c"sysfs", FsOpenFlags::FSOPEN_CLOEXEC)?);
-    fsconfig_create(sysfs.as_fd())?;
+/// Makes a sysfs by a context of one, with the interfaces of the network namespace that this thread is in.
+pub(crate) fn sysfs(context: BorrowedFd<'_>) -> Result<OwnedFd, Errno> {
+    fsconfig_create(context)?;
     let attributes = MountAttrFlags::MOUNT_ATTR_RDONLY
         .union(MountAttrFlags::MOUNT_ATTR_NOSUID)
         .union(MountAttrFlags::MOUNT_ATTR_NODEV)
         .union(MountAttrFlags::MOUNT_ATTR_NOEXEC);
-    fsmount(sysfs.as_fd(), FsMountFlags::FSMOUNT_CLOEXEC, attributes)
+    fsmount(context, FsMountFlags::FSMOUNT_CLOEXEC, attributes)
 }
 
 /// Sets the attributes of the mounts at these paths.
@@ -280,7 +278,9 @@ fn attach_beside(mount: &Mount, above: &mut Option<ManuallyDrop<OwnedFd>>) -> bo
 /// contain a symbolic link. `sys` is the sysfs of this process, once it is mounted.
 fn attach(mount: &Mount, sys: &mut Option<ManuallyDrop<OwnedFd>>) -> Result<(), Errno> {
     if mount.is_sysfs {
-        let tree = ManuallyDrop::new(sysfs()?);
+        // What is not closed here is closed by exec.
+        let context = ManuallyDrop::new(fsopen(c"sysfs", FsOpenFlags::FSOPEN_CLOEXEC)?);
+        let tree = ManuallyDrop::new(sysfs(context.as_fd())?);
         let target = ManuallyDrop::new(open_target(&mount.target, true)?);
         move_to(tree.as_fd(), target.as_fd())?;
         *sys = Some(tree);

@@ -86,6 +86,7 @@ pub(crate) use child::attributes::join_keyring;
 pub(crate) use child::folder;
 pub(crate) use child::signals::reset_signals;
 use child::steps::{Steps, StepsPipe};
+pub(crate) use child::sysfs;
 use clone::Cloned;
 pub use domain::Domain;
 pub use lid::Lid;

@@ -9,8 +9,11 @@
 //! The host's mount table and those of tenants do not have these mounts. They end with the mount
 //! namespace, that is with this process, unless the service manager or the next program has its descriptor.
 
+#[cfg(test)]
+mod as_root;
 mod ended;
 mod keeping;
+mod sys;
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -40,6 +43,9 @@ const THREAD: &str = "netns-mounts";
 /// The mount namespace of the calling thread, see namespaces(7).
 const OWN: &str = "/proc/thread-self/ns/mnt";
 
+/// Its network namespace, which is that of all threads.
+const HOME: &str = "/proc/thread-self/ns/net";
+
 /// The stack of the thread in bytes: it needs little.
 const STACK: usize = 128 << 10;
 
@@ -56,6 +62,8 @@ pub struct NetnsMounts {
 #[derive(Debug)]
 enum Work {
     Keep(OwnedFd),
+    /// With the network namespace of this thread, to which it returns.
+    KeepSys(OwnedFd),
     Remove,
 }
 
@@ -178,6 +186,23 @@ impl NetnsMounts {
         self.ask(tenant, Work::Keep(netns)).await
     }
 
+    /// Keeps the sysfs of a tenant's network namespace too, as long as that: the first launch there has made it. Does not
+    /// wait for it. If it fails, each launch makes it again, which takes longer.
+    pub fn keep_sysfs(&self, tenant: &TenantName) {
+        let name = tenant.clone();
+        let reply: Reply = Box::new(move |outcome| {
+            if let Err(error) = outcome {
+                tracing::debug!(tenant = %name, %error, "cannot keep its sysfs");
+            }
+        });
+        // The thread has no proc in its mount namespace.
+        match open(HOME, OFlags::CLOEXEC, Mode::empty()) {
+            // Otherwise this process is ending.
+            Ok(home) => drop(self.request(tenant, Work::KeepSys(home), reply)),
+            Err(errno) => reply(Err(errno.into())),
+        }
+    }
+
     /// Keeps a tenant's network namespace alive no longer. Succeeds if it was not kept.
     ///
     /// # Errors
@@ -262,6 +287,7 @@ fn serve(queue: &Receiver<Request>) {
             let name = tenant.as_str();
             match work {
                 Work::Keep(netns) => reply(keep(&mut ended, name, &netns)),
+                Work::KeepSys(home) => reply(sys::keep(&home, name)),
                 Work::Remove => replies.push((reply, ended.take(name))),
             }
         }
@@ -293,98 +319,4 @@ fn attach(name: &str, netns: &OwnedFd) -> rustix::io::Result<()> {
     let tree = open_tree(netns, c"", flags)?;
     let by_fd = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH;
     move_mount(&tree, c"", CWD, name, by_fd)
-}
-
-#[cfg(test)]
-mod as_root {
-    use std::fs::{self, File};
-    use std::os::fd::AsRawFd;
-
-    use super::*;
-
-    fn app() -> AppName {
-        "wiki".parse().unwrap()
-    }
-
-    fn tenant(name: &str) -> TenantName {
-        name.parse().unwrap()
-    }
-
-    /// A network namespace that nothing but the result keeps alive.
-    fn netns() -> Netns {
-        let made = thread::spawn(|| {
-            unshare(CloneFlags::CLONE_NEWNET).unwrap();
-            Netns::from_fd(File::open("/proc/thread-self/ns/net").unwrap().into()).unwrap()
-        });
-        made.join().unwrap()
-    }
-
-    fn wait<T>(work: impl Future<Output = T>) -> T {
-        let runtime = tokio::runtime::Builder::new_current_thread().build();
-        runtime.unwrap().block_on(work)
-    }
-
-    fn new() -> NetnsMounts {
-        NetnsMounts::new(&app(), Path::new("/tmp")).unwrap()
-    }
-
-    #[test]
-    fn a_namespace_stays_without_a_descriptor_until_it_is_removed() {
-        let (mounts, acme) = (new(), tenant("acme"));
-        assert!(mounts.open(&acme).unwrap().is_none());
-        let before = fs::read_to_string("/proc/self/mountinfo").unwrap();
-        let made = netns();
-        let inode = made.inode();
-        wait(mounts.keep(&acme, &made)).unwrap();
-        drop(made);
-        assert_eq!(mounts.open(&acme).unwrap().unwrap().inode(), inode);
-        assert_eq!(mounts.tenants().unwrap(), std::slice::from_ref(&acme));
-        // Also by a path, as ip-netns(8) opens it.
-        let path = format!("/proc/self/fd/{}/acme", mounts.folder().as_raw_fd());
-        let by_path = Netns::from_fd(File::open(path).unwrap().into()).unwrap();
-        assert_eq!(by_path.inode(), inode);
-        assert_eq!(
-            fs::read_to_string("/proc/self/mountinfo").unwrap(),
-            before,
-            "the host's mount table stays as it is"
-        );
-        // While it is open somewhere, too.
-        wait(mounts.remove(&acme)).unwrap();
-        assert!(mounts.open(&acme).unwrap().is_none());
-        wait(mounts.remove(&acme)).unwrap();
-    }
-
-    #[test]
-    fn another_namespace_replaces_it() {
-        let (mounts, acme) = (new(), tenant("acme"));
-        mounts.keep_now(&acme, &netns()).unwrap();
-        let second = netns();
-        mounts.keep_now(&acme, &second).unwrap();
-        let found = mounts.open(&acme).unwrap().unwrap();
-        assert_eq!(found.inode(), second.inode());
-    }
-
-    #[test]
-    fn the_next_supervisor_finds_what_the_earlier_one_kept() {
-        let (mounts, acme) = (new(), tenant("acme"));
-        let made = netns();
-        mounts.keep_now(&acme, &made).unwrap();
-        let passed = mounts.namespace().try_clone_to_owned().unwrap();
-        drop(mounts);
-        let next = NetnsMounts::from_fd(&app(), passed).unwrap();
-        assert_eq!(next.open(&acme).unwrap().unwrap().inode(), made.inode());
-        wait(next.remove(&acme)).unwrap();
-        assert!(next.tenants().unwrap().is_empty());
-    }
-
-    #[test]
-    fn other_namespaces_are_refused() {
-        let other: AppName = "shop".parse().unwrap();
-        let passed = new().namespace().try_clone_to_owned().unwrap();
-        assert!(NetnsMounts::from_fd(&other, passed).is_err());
-        let host = File::open("/proc/self/ns/mnt").unwrap();
-        assert!(NetnsMounts::from_fd(&app(), host.into()).is_err());
-        let network = File::open("/proc/self/ns/net").unwrap();
-        assert!(NetnsMounts::from_fd(&app(), network.into()).is_err());
-    }
 }

@@ -6,9 +6,11 @@
 
 use std::io;
 
-use rustix::fs::{Mode, OFlags, mkdir, open, unlink};
+use rustix::fs::{Access, Mode, OFlags, access, mkdir, open, unlink};
 use rustix::io::Errno;
 use rustix::mount::{MountFlags, UnmountFlags, mount, mount_move, unmount};
+
+use super::sys;
 
 /// The folder of those that end. No tenant's name begins with a dot.
 const FOLDER: &str = "/.ended";
@@ -28,10 +30,19 @@ impl Ended {
         Self { several, files }
     }
 
-    /// Takes the one with this name out, if there is one. It ends at the latest with [`Ended::end`].
+    /// Takes the one with this name out, if there is one, and its sysfs. They end at the latest with [`Ended::end`].
     pub(super) fn take(&mut self, name: &str) -> io::Result<()> {
-        if !self.several || self.is_moved(name).is_err() {
+        let sysfs = sys::place(name);
+        // Then there are two.
+        self.several |= access(&sysfs, Access::EXISTS).is_ok();
+        if !self.several || self.is_moved(name, Self::file).is_err() {
             detach(name)?;
+        }
+        if self.several {
+            if self.is_moved(&sysfs, Self::folder).is_err() {
+                detach(&sysfs)?;
+            }
+            sys::remove(name)?;
         }
         match unlink(name) {
             Ok(()) | Err(Errno::NOENT) => Ok(()),
@@ -39,7 +50,11 @@ impl Ended {
         }
     }
 
-    fn is_moved(&mut self, name: &str) -> rustix::io::Result<()> {
+    fn is_moved(
+        &mut self,
+        from: &str,
+        make: impl FnOnce(&str) -> rustix::io::Result<()>,
+    ) -> rustix::io::Result<()> {
         if self.files == 0 {
             match mkdir(FOLDER, Mode::RWXU) {
                 Ok(()) | Err(Errno::EXIST) => {}
@@ -50,9 +65,17 @@ impl Ended {
         }
         self.files += 1;
         let place = format!("{FOLDER}/{}", self.files);
+        make(&place)?;
+        mount_move(from, &place)
+    }
+
+    fn file(path: &str) -> rustix::io::Result<()> {
         let flags = OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
-        open(&place, flags, Mode::RUSR)?;
-        mount_move(name, &place)
+        open(path, flags, Mode::RUSR).map(drop)
+    }
+
+    fn folder(path: &str) -> rustix::io::Result<()> {
+        mkdir(path, Mode::RWXU)
     }
 
     /// Ends those that were taken. The kernel destroys each once no process is in it and nobody has it open.
