@@ -22,6 +22,7 @@ files_are_where_they_belong() {
         /usr/lib/systemd/system/tenantd-userdb.service /usr/lib/systemd/system/tenantd-meter.service \
         /usr/lib/systemd/system/tenantd-metrics.service /usr/share/doc/tenantd/contrib/grafana/tenantd.json \
         /usr/lib/systemd/system/tenantd-resolve-hook.service /usr/lib/tenantd/tenantd-meter \
+        /usr/lib/systemd/system/system-tenantd.slice \
         /usr/share/doc/tenantd/SECURITY.md \
         /usr/share/man/man8/tenantd.8.gz /usr/share/man/man5/tenantd.toml.5.gz \
         /usr/share/bash-completion/completions/tenantd /usr/share/zsh/vendor-completions/_tenantd \

@@ -86,6 +86,7 @@ serves() {
     tenantd check --config /etc/tenantd/$APP.toml
     systemctl start $UNIT
     wait_for redis 10.82.0.11 ping
+    same 1000 "$(cat /sys/fs/cgroup/system.slice/system-tenantd.slice/cpu.weight)"
     client 5
 }
 
