@@ -14,10 +14,8 @@ use tenantd_core::plan::places::Places;
 use tenantd_core::plan::traffic::Publish;
 use tenantd_core::supervisor::view::Want;
 use tenantd_host::datastore::survey;
-use tenantd_host::launch::{MountTemplates, rehearse_all};
+use tenantd_host::launch::rehearse_all;
 use tenantd_host::network::published;
-
-use crate::executor::host::Host;
 
 use super::compare::Compared;
 use super::{Present, ReloadRequest, Reloads, Reread, Stage};
@@ -28,15 +26,12 @@ impl Reloads {
         &self,
         requests: Vec<ReloadRequest>,
         (mut compared, concerned): (Compared, Concerned),
-        host: &Host,
+        descriptors: Rlimit,
     ) {
-        let (templates, descriptors) = (Arc::clone(&host.templates), host.descriptors);
         let reread = self.reread.clone();
         spawn_local(async move {
-            let shared = Arc::clone(&templates);
             let rehearsed = spawn_blocking(move || {
-                let shared = shared.of_rehearsals();
-                let unlaunchable = rehearsed(&compared, &concerned, (shared, descriptors));
+                let unlaunchable = rehearsed(&compared, &concerned, descriptors);
                 compared.changes.unlaunchable = unlaunchable;
                 compared
             });
@@ -46,9 +41,6 @@ impl Reloads {
             };
             let stage = Stage::Rehearsed(compared);
             let _ended = reread.send(Reread { requests, stage });
-            drop(spawn_blocking(move || {
-                templates.of_rehearsals().replenish();
-            }));
         });
     }
 }
@@ -152,11 +144,11 @@ fn rehearsed(
         publishing,
         published,
     }: &Concerned,
-    (templates, descriptors): (&MountTemplates, Rlimit),
+    descriptors: Rlimit,
 ) -> Vec<Unlaunchable> {
     let Compared { app, source, .. } = compared;
     let launched = launched.iter().map(Arc::as_ref);
-    let mut failed = rehearse_all(templates, app, launched, descriptors);
+    let mut failed = rehearse_all(app, launched, descriptors);
     let given = changed_users.iter().map(Arc::as_ref);
     let given = given.filter(|it| failed.iter().all(|(other, _)| other.name != it.name));
     failed.extend(

@@ -50,17 +50,9 @@ pub struct MountTemplates {
     spares: Spares,
     /// What launches have used, see [`MountTemplates::give_back`].
     used: Mutex<Vec<Used>>,
-    /// Those of rehearsals.
-    rehearsed: OnceLock<Box<Self>>,
 }
 
 impl MountTemplates {
-    /// Those of rehearsals: what a rehearsal takes, the launch that follows has for itself.
-    #[must_use]
-    pub fn of_rehearsals(&self) -> &Self {
-        self.rehearsed.get_or_init(Box::default)
-    }
-
     /// A read-only `/dev`, see [`own::device_folder`].
     pub(super) fn dev(&self) -> Result<OwnedFd, Errno> {
         copy(&self.dev, || {
@@ -85,15 +77,10 @@ impl MountTemplates {
     /// What cannot be made, the next launch makes for itself, and says why if it cannot.
     pub fn replenish(&self) {
         let mut used = std::mem::take(&mut *self.used());
-        let Some(last) = used.pop() else {
+        let Some(Used { kinds, mounts }) = used.pop() else {
             return;
         };
-        let Used {
-            kinds,
-            mounts,
-            namespace,
-        } = last;
-        drop((mounts, namespace, used));
+        drop((mounts, used));
         self.spares.replenish(&kinds, || self.cover());
     }
 
