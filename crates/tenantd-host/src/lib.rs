@@ -81,6 +81,7 @@ pub mod replace;
 pub mod runtime;
 pub mod scratch;
 pub mod sealed;
+mod siblings;
 mod sock_diag;
 pub mod syslog;
 pub mod targets;

@@ -118,10 +118,10 @@ pub(crate) async fn ready_datastore(
 pub(crate) async fn prove_ended(
     app: &AppName,
     plan: &Arc<TenantPlan>,
-    leaf: Option<&Leaf>,
+    (leaf, visitors): (Option<&Leaf>, &visitors::Ending),
 ) -> Result<(), Failure> {
     if let Some(leaf) = leaf {
-        visitors::prove_empty(leaf).await?;
+        visitors.prove_empty(leaf).await?;
     }
     let (app, plan) = (app.clone(), Arc::clone(plan));
     blocking(move || unclaimed(&app, &plan)).await

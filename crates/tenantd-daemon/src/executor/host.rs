@@ -291,8 +291,7 @@ impl Host {
         }
         let tree = self.cgroups.as_ref().map(|cgroups| &cgroups.tree);
         let leaf = tree.and_then(|tree| tree.found(&plan.name));
-        self.visitors.wait(&plan.name).await;
-        prove_ended(&self.app, plan, leaf.as_ref()).await?;
+        prove_ended(&self.app, plan, (leaf.as_ref(), &self.visitors)).await?;
         self.keep_counters(plan, leaf.as_ref()).await;
         let failures = self.remove_resources(plan, leaf.as_ref()).await;
         failures.into_iter().next().map_or(Ok(()), Err)
@@ -317,8 +316,8 @@ impl Host {
     ) -> Result<(), (Failure, Provisioned)> {
         // Only for the provision that an operator has asked for.
         self.takeovers.take(&plan.name);
-        self.visitors.wait(&plan.name).await;
-        if let Err(why) = prove_ended(&self.app, plan, provisioned.leaf.as_ref()).await {
+        let leaf = (provisioned.leaf.as_ref(), &*self.visitors);
+        if let Err(why) = prove_ended(&self.app, plan, leaf).await {
             return Err((why, provisioned));
         }
         crash::point("release: nobody left", plan.name.as_str());

@@ -12,7 +12,6 @@ use tenantd_host::crash;
 
 use crate::executor::cgroups::Cgroups;
 use crate::executor::host::{Host, blocking};
-use crate::executor::visitors;
 
 impl Host {
     /// Makes the leaf of a tenant. If an earlier supervisor left one, whose program has ended, its last counters are
@@ -25,8 +24,7 @@ impl Host {
         if let Some(left) = cgroups.tree.found(tenant) {
             keep(&self.app, tenant, Some(&left)).await;
         }
-        self.visitors.wait(tenant).await;
-        visitors::leaf(cgroups, tenant).await
+        self.visitors.leaf(cgroups, tenant).await
     }
 
     /// Keeps what a tenant with these resources has used. A failure is logged: the release continues.

@@ -50,12 +50,59 @@ impl Ending {
         is_first.then(|| UnderWay(Rc::clone(self), tenant.clone()))
     }
 
-    pub(crate) fn is_under_way(&self, tenant: &TenantName) -> bool {
+    fn is_under_way(&self, tenant: &TenantName) -> bool {
         self.tenants.borrow().contains(tenant)
     }
 
+    /// Whether a leaf has visitors that a launch waits for.
+    ///
+    /// # Errors
+    /// A [`Failure`] of stage cgroup.
+    pub(crate) fn has_any(&self, leaf: &Leaf) -> Result<bool, Failure> {
+        Ok(self.is_under_way(leaf.tenant()) || leaf.has_visitors()?)
+    }
+
+    /// Ends the visitors, unless processes of the program are alive.
+    ///
+    /// # Errors
+    /// See [`end`]; or a [`Failure`] of stage cgroup.
+    pub(crate) async fn end_after(&self, leaf: &Leaf) -> Result<(), Failure> {
+        self.wait(leaf.tenant()).await;
+        end_after(leaf).await
+    }
+
+    /// Makes the leaf of a tenant, after ending the visitors of a launch of an earlier supervisor.
+    ///
+    /// # Errors
+    /// See [`end`] and [`Tree::leaf`](tenantd_host::cgroup::Tree::leaf).
+    pub(crate) async fn leaf(
+        &self,
+        cgroups: &Cgroups,
+        tenant: &TenantName,
+    ) -> Result<Leaf, Failure> {
+        if let Some(found) = cgroups.tree.found(tenant) {
+            self.end_after(&found).await?;
+        }
+        cgroups.leaf(tenant)
+    }
+
+    /// Proves that no process is left in a leaf, after ending the visitors.
+    ///
+    /// # Errors
+    /// A [`Failure`] of stage end with the processes that are left.
+    pub(crate) async fn prove_empty(&self, leaf: &Leaf) -> Result<(), Failure> {
+        self.end_after(leaf).await?;
+        if !leaf.is_occupied()? {
+            return Ok(());
+        }
+        let pids = process::name_some(&leaf.all_pids()?);
+        let object = format!("in {}", leaf.path().display());
+        let why = format!("still alive: {pids}");
+        Err(Failure::detail(Stage::End, object, why))
+    }
+
     /// Waits until it is over. Cancel-safe.
-    pub(crate) async fn wait(&self, tenant: &TenantName) {
+    async fn wait(&self, tenant: &TenantName) {
         loop {
             let over = self.over.notified();
             if !self.is_under_way(tenant) {
@@ -104,40 +151,11 @@ pub(crate) async fn end(leaf: &Leaf) -> Result<(), Failure> {
 }
 
 /// The same, unless processes of the program are alive.
-///
-/// # Errors
-/// See [`end`]; or a [`Failure`] of stage cgroup.
-pub(crate) async fn end_after(leaf: &Leaf) -> Result<(), Failure> {
+async fn end_after(leaf: &Leaf) -> Result<(), Failure> {
     match leaf.is_populated()? {
         true => Ok(()),
         false => end(leaf).await,
     }
-}
-
-/// Makes the leaf of a tenant, after ending the visitors of a launch of an earlier supervisor.
-///
-/// # Errors
-/// See [`end`] and [`Tree::leaf`](tenantd_host::cgroup::Tree::leaf).
-pub(crate) async fn leaf(cgroups: &Cgroups, tenant: &TenantName) -> Result<Leaf, Failure> {
-    if let Some(found) = cgroups.tree.found(tenant) {
-        end_after(&found).await?;
-    }
-    cgroups.leaf(tenant)
-}
-
-/// Proves that no process is left in a leaf, after ending the visitors.
-///
-/// # Errors
-/// A [`Failure`] of stage end with the processes that are left.
-pub(crate) async fn prove_empty(leaf: &Leaf) -> Result<(), Failure> {
-    end_after(leaf).await?;
-    if !leaf.is_occupied()? {
-        return Ok(());
-    }
-    let pids = process::name_some(&leaf.all_pids()?);
-    let object = format!("in {}", leaf.path().display());
-    let why = format!("still alive: {pids}");
-    Err(Failure::detail(Stage::End, object, why))
 }
 
 impl Executor {

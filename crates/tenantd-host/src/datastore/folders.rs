@@ -16,6 +16,7 @@ use super::copy::{self, Owner};
 use super::layout::{self, Form, Layout, open_folder};
 use super::{convert, failure, owner, remove};
 use crate::crash;
+use crate::siblings::Siblings;
 use tenantd_core::plan::model::{DatastorePlan, FolderPlan, Identity, Seed};
 use tenantd_core::stage::{Failure, Stage};
 
@@ -102,7 +103,7 @@ fn found(
         root,
         own,
         layout,
-        above: None,
+        siblings: Siblings::default(),
     };
     let path = plan.target.as_deref().map(|target| FolderPlan {
         target: target.to_owned(),
@@ -114,11 +115,8 @@ fn found(
     let folders: Vec<&FolderPlan> = path.iter().chain(&*plan.folders).collect();
     let next = folders.iter().skip(1).map(Some).chain([None]);
     let both = folders.iter().zip(next);
-    both.map(|(folder, next)| {
-        tree.enter(&folder.target, next.map(|next| next.target.as_path()));
-        tree.part(folder)
-    })
-    .collect()
+    both.map(|(folder, next)| tree.part(folder, next.map(|next| below(&next.target))))
+        .collect()
 }
 
 /// A datastore with several folders.
@@ -128,36 +126,12 @@ struct Tree<'a> {
     /// `.tenantd`.
     own: OwnedFd,
     layout: Layout,
-    /// The folder above those that are looked for, by its path below the root.
-    above: Option<(PathBuf, OwnedFd)>,
+    siblings: Siblings,
 }
 
 impl Tree<'_> {
-    /// Opens the folder above a target if the next one is in it too: each is found by its name then.
-    fn enter(&mut self, target: &Path, next: Option<&Path>) {
-        let above = below(target).parent();
-        let Some(above) = above.filter(|above| *above != Path::new("")) else {
-            return;
-        };
-        if self.above.as_ref().is_some_and(|(path, _)| path == above) {
-            return;
-        }
-        if next.and_then(|next| below(next).parent()) == Some(above) {
-            let opened = open_folder(self.root.as_fd(), above).ok();
-            self.above = opened.map(|opened| (above.to_owned(), opened));
-        }
-    }
-
-    fn open(&self, below: &Path) -> Result<OwnedFd, Errno> {
-        match (&self.above, below.parent(), below.file_name()) {
-            (Some((path, above)), Some(parent), Some(name)) if path == parent => {
-                open_folder(above.as_fd(), name)
-            }
-            _ => open_folder(self.root.as_fd(), below),
-        }
-    }
-
-    fn part(&mut self, folder: &FolderPlan) -> Result<Part, Failure> {
+    /// `next` is where the next one is, below the root.
+    fn part(&mut self, folder: &FolderPlan, next: Option<&Path>) -> Result<Part, Failure> {
         let place = self.plan.place(&folder.target);
         let below = below(&folder.target);
         let form = match self.layout.folders.get(&folder.target) {
@@ -167,7 +141,15 @@ impl Tree<'_> {
                 form(&folder.seed)
             }
         };
-        let found = match self.open(below) {
+        let root = self.root.as_fd();
+        let sibling = self
+            .siblings
+            .find(below, next, |above| open_folder(root, above));
+        let found = sibling.map_or_else(
+            || open_folder(root, below),
+            |(above, name)| open_folder(above, name),
+        );
+        let found = match found {
             Ok(found) => found,
             Err(Errno::NOENT) => {
                 self.make(folder, form, &place)?;

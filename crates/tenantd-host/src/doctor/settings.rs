@@ -126,7 +126,8 @@ const CEILINGS: &[Ceiling] = &[
         path: "fs/mount-max",
         subject: "mounts",
         counts: "mounts in a namespace",
-        need: |load| 1024 + load.tenants,
+        // Its network namespace, and the sysfs of that.
+        need: |load| 1024 + 2 * load.tenants,
     },
     Ceiling {
         path: "user/max_net_namespaces",

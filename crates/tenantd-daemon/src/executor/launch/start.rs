@@ -24,7 +24,6 @@ use crate::executor::blocking::blocking_now;
 use crate::executor::host::{Host, blocking, broken};
 use crate::executor::inventory::{Process, Provisioned};
 use crate::executor::report::Spawned;
-use crate::executor::visitors;
 
 /// A pidfd of a child, and its report.
 type Watched = (ReadyFd, launch::Report);
@@ -39,11 +38,9 @@ impl Host {
     ) -> impl Future<Output = Result<Option<(Spawned, launch::Report, Used)>, Failure>> + use<>
     {
         let used = provisioned.leaf.clone().filter(|_| provisioned.used);
-        let (visitors, tenant) = (Rc::clone(&self.visitors), plan.name.clone());
-        let visited = match visitors.is_under_way(&tenant) {
-            true => Ok(true),
-            false => used.as_ref().map_or(Ok(false), Leaf::has_visitors),
-        };
+        let visitors = Rc::clone(&self.visitors);
+        let visited = used.as_ref();
+        let visited = visited.map_or(Ok(false), |leaf| visitors.has_any(leaf));
         let noticed = match phase {
             Phase::Main => self.notices_of(plan, launch),
             Phase::Init | Phase::Before | Phase::Offline => Ok(()),
@@ -60,8 +57,7 @@ impl Host {
             let (program, child) = match begun? {
                 Begun::Now(begun) => begun.await?,
                 Begun::After(leaf, work) => {
-                    visitors.wait(&tenant).await;
-                    visitors::end_after(&leaf).await?;
+                    visitors.end_after(&leaf).await?;
                     blocking(work).await?
                 }
             };

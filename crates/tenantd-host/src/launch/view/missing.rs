@@ -22,6 +22,7 @@ use crate::launch::mounts::Mounts;
 use crate::launch::templates::Taken;
 use crate::launch::templates::spares::Kind;
 use crate::launch::tmpfs::{Owner, PLAIN, Tmpfs};
+use crate::siblings::Siblings;
 use tenantd_core::stage::{Failure, Stage};
 
 const STAGE: Stage = Stage::Missing;
@@ -69,10 +70,10 @@ pub(super) fn add<'a>(
         }
         layers.entry(folder).or_default().files.push(file);
     }
-    let (mut targets, mut looked) = (targets.peekable(), Looked::default());
+    let (mut targets, mut siblings) = (targets.peekable(), Siblings::default());
     while let Some((stage, target)) = targets.next() {
         let next = targets.peek().map(|(_, next)| next.as_path());
-        if looked.finds(target, next) {
+        if is_there(target, next, &mut siblings) {
             continue;
         }
         let Some(folder) = existing(target).map_err(on(*stage, target))? else {
@@ -99,33 +100,11 @@ fn is_never(folder: &Path) -> bool {
     NEVER.iter().any(|never| folder == Path::new(never))
 }
 
-/// The folder above those that are looked for, by its path.
-#[derive(Default)]
-struct Looked<'a> {
-    above: Option<(&'a Path, OwnedFd)>,
-}
-
-impl<'a> Looked<'a> {
-    /// Whether a target exists. If the next one is beside it, the folder above is opened for both. False if that cannot
-    /// be found out.
-    fn finds(&mut self, target: &'a Path, next: Option<&Path>) -> bool {
-        let (Some(above), Some(name)) = (target.parent(), target.file_name()) else {
-            return false;
-        };
-        if self.above.as_ref().is_none_or(|(path, _)| *path != above) {
-            if next.and_then(Path::parent) != Some(above) {
-                return false;
-            }
-            let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-            let opened = open(above, flags, Mode::empty()).ok();
-            self.above = opened.map(|opened| (above, opened));
-        }
-        let found = self
-            .above
-            .as_ref()
-            .map(|(_, above)| statat(above, name, AtFlags::empty()));
-        matches!(found, Some(Ok(_)))
-    }
+/// Whether a target exists, without its path if it is beside others. False if that cannot be found out.
+fn is_there(target: &Path, next: Option<&Path>, siblings: &mut Siblings) -> bool {
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let found = siblings.find(target, next, |above| open(above, flags, Mode::empty()));
+    found.is_some_and(|(above, name)| statat(above, name, AtFlags::empty()).is_ok())
 }
 
 /// The nearest folder above `target` that exists; `None` if the target itself exists.
