@@ -305,6 +305,8 @@ impl Live {
             }
         };
         let status = child.wait()?;
+        // The terminal sent it to both, and its end may be seen first.
+        self.signals.forget(SIGINT);
         if ending.is_none() && status.code().is_some_and(|code| code != 0) {
             println!("press Enter to return to the table");
             self.enter_pressed().await?;

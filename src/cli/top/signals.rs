@@ -54,6 +54,13 @@ impl Signals {
         }
     }
 
+    /// One that came counts as not sent.
+    pub(super) fn forget(&self, signal: i32) {
+        for (_, flag) in self.came.iter().filter(|(it, _)| *it == signal) {
+            flag.store(false, Ordering::SeqCst);
+        }
+    }
+
     fn came(&self) -> Vec<i32> {
         let came = self.came.iter();
         let came = came.filter(|(_, flag)| flag.swap(false, Ordering::SeqCst));
