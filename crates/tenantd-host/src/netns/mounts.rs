@@ -62,7 +62,7 @@ pub struct NetnsMounts {
 #[derive(Debug)]
 enum Work {
     Keep(OwnedFd),
-    /// With the network namespace of this thread, to which it returns.
+    /// With the network namespace of this thread.
     KeepSys(OwnedFd),
     Remove,
 }
