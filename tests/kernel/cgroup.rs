@@ -125,6 +125,22 @@ fn kill_reaches_daemons_and_processes_in_child_cgroups() {
 }
 
 #[test]
+fn a_list_of_many_pages_is_read_as_a_whole() {
+    let tree = enter();
+    let leaf = tree.leaf(&tenant("acme")).unwrap();
+    let many =
+        "import os, signal\nfor _ in range(1500):\n if os.fork() == 0: break\nsignal.pause()";
+    let child = spawn_in(&leaf, &format!("exec python3 -c '{many}'"));
+    until("all are there", || leaf.pids().unwrap().len() == 1501);
+    let listed = std::fs::read_to_string(leaf.path().join("cgroup.procs")).unwrap();
+    assert!(listed.len() > 4096, "{}", listed.len());
+    // None of them is in the part that a launch is cloned into.
+    assert_eq!(leaf.unmoved_pids().unwrap(), [0; 0]);
+    clean(&leaf, child);
+    tree.remove().unwrap();
+}
+
+#[test]
 fn a_signal_reaches_every_process() {
     let tree = enter();
     let leaf = tree.leaf(&tenant("acme")).unwrap();

@@ -4,12 +4,15 @@
 //! Another thread than the loop's looks at the disk, only for an answer and once for each path. If
 //! a filesystem hangs, the answer says that the program is unknown.
 
+use std::cell::Cell;
 use std::collections::HashMap;
 use std::io::ErrorKind;
 use std::path::PathBuf;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::Mutex;
 use tokio::time::timeout;
 
 use tenantd_api::wire::{AppStatus, Program, StateWord};
@@ -113,33 +116,64 @@ impl Tenants<'_> {
 
 /// What one answer has found on the disk. It looks at each path once, and stops looking once the
 /// disk did not answer in time.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Disk(Rc<Shared>);
+
+/// What the parts of the answer share.
 #[derive(Debug, Default)]
-pub(crate) struct Disk {
-    found: HashMap<PathBuf, Option<Option<ProgramFile>>>,
-    hangs: bool,
+struct Shared {
+    /// The program at each path. One part at a time looks for it.
+    found: Mutex<HashMap<PathBuf, Option<Option<ProgramFile>>>>,
+    hangs: Cell<bool>,
 }
 
 impl Disk {
     /// Enters into a part which tenants run the program on disk, and which an older one.
-    pub(crate) async fn compare(&mut self, part: Part) -> AppStatus {
+    pub(crate) async fn compare(&self, part: Part) -> AppStatus {
         let Part {
             mut status,
             started,
             running,
         } = part;
+        self.enter_programs(&mut status, started).await;
+        if running.is_empty() {
+            return status;
+        }
+        let seen = self.search(move || seen(&running)).await;
+        let mut seen = seen.unwrap_or_default();
+        for tenant in &mut status.tenants {
+            let Seen {
+                misfit,
+                is_replaced,
+                oldest,
+            } = seen.remove(&tenant.name).unwrap_or_default();
+            tenant.misfit = misfit;
+            if oldest.is_some() {
+                (tenant.pid, tenant.main) = (oldest, Some(OLDEST.to_owned()));
+            }
+            if is_replaced {
+                tenant.program = Some(Program::Older);
+            }
+        }
+        status
+    }
+
+    /// Compares the files that tenants were started from with those that are there now.
+    async fn enter_programs(&self, status: &mut AppStatus, started: Vec<Started>) {
+        let mut found = self.0.found.lock().await;
         let paths = started.iter().flatten().map(|(path, _)| path);
         let mut paths: Vec<PathBuf> = paths
-            .filter(|path| !self.found.contains_key(*path))
+            .filter(|path| !found.contains_key(*path))
             .cloned()
             .collect();
         paths.sort_unstable();
         paths.dedup();
-        if !paths.is_empty() && !self.hangs {
-            self.look(paths).await;
+        if !paths.is_empty() {
+            found.extend(self.search(move || look(paths)).await.unwrap_or_default());
         }
         for (tenant, started) in status.tenants.iter_mut().zip(started) {
             tenant.program = started.and_then(|(path, program)| {
-                let now = (*self.found.get(&path)?)?;
+                let now = (*found.get(&path)?)?;
                 Some(if now == Some(program) {
                     Program::Current
                 } else {
@@ -147,45 +181,24 @@ impl Disk {
                 })
             });
         }
-        if !running.is_empty() && !self.hangs {
-            let seen = self.search(move || seen(&running)).await;
-            let mut seen = seen.unwrap_or_default();
-            for tenant in &mut status.tenants {
-                let Seen {
-                    misfit,
-                    is_replaced,
-                    oldest,
-                } = seen.remove(&tenant.name).unwrap_or_default();
-                tenant.misfit = misfit;
-                if oldest.is_some() {
-                    (tenant.pid, tenant.main) = (oldest, Some(OLDEST.to_owned()));
-                }
-                if is_replaced {
-                    tenant.program = Some(Program::Older);
-                }
-            }
-        }
-        status
     }
 
-    async fn look(&mut self, paths: Vec<PathBuf>) {
-        let found = self.search(move || look(paths)).await;
-        self.found.extend(found.unwrap_or_default());
-    }
-
-    /// Runs a search on another thread; None if the disk does not answer in time.
+    /// Runs a search on another thread; None if the disk does not answer in time, now or before.
     async fn search<T: Send + 'static>(
-        &mut self,
+        &self,
         search: impl FnOnce() -> T + Send + 'static,
     ) -> Option<T> {
+        if self.0.hangs.get() {
+            return None;
+        }
         match timeout(LOOK_LIMIT, look_aside(search)).await {
             Ok(found) => Some(found),
             Err(elapsed) => {
-                tracing::warn!(
-                    "cannot look at the programs and data on disk: no answer of the filesystem: \
-                     {elapsed}"
-                );
-                self.hangs = true;
+                if !self.0.hangs.replace(true) {
+                    tracing::warn!(
+                        "cannot look at the programs and data on disk: no answer of the filesystem: {elapsed}"
+                    );
+                }
                 None
             }
         }
@@ -214,7 +227,10 @@ fn is_replaced(tenant: &Runs) -> bool {
         return true;
     }
     // A cgroup that is gone has no processes.
-    let pids = tenant.leaf.as_ref().and_then(|leaf| leaf.pids().ok());
+    let pids = tenant
+        .leaf
+        .as_ref()
+        .and_then(|leaf| leaf.unmoved_pids().ok());
     let mut pids = pids.unwrap_or_default();
     pids.sort_unstable();
     let mut others = pids.into_iter().take(LOOKED_AT);

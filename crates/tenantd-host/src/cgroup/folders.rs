@@ -23,7 +23,7 @@ pub(super) fn pids_in(folders: Vec<PathBuf>) -> Result<Vec<i32>, Failure> {
     let mut pids = Vec::new();
     for folder in folders {
         let path = folder.join("cgroup.procs");
-        match std::fs::read_to_string(&path) {
+        match one_record::read_list(&path) {
             Ok(text) => pids.extend(text.lines().filter_map(|line| line.parse::<i32>().ok())),
             Err(error) if is_gone(&error) => {}
             Err(error) => return Err(failure(&path, &error)),

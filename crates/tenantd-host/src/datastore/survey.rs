@@ -1,7 +1,7 @@
 //! What `tenantd check` and `tenantd plan` say of the datastores of a plan, beside what the rehearsal
 //! of a launch finds. Changes nothing.
 
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::fstatfs;
@@ -159,42 +159,30 @@ pub fn owned_otherwise(tenant: &TenantPlan) -> Option<Failure> {
 }
 
 fn misfits_in(tenant: &TenantPlan, datastore: &OwnedFd) -> Vec<String> {
-    let written = written(tenant, datastore).into_iter();
-    let why = written.filter_map(|(folder, path)| {
-        let found = owner::misfit(
-            folder.as_fd(),
-            &path,
-            &tenant.datastore,
-            &tenant.launch.identity,
-        );
-        found.unwrap_or_else(|errno| Some(text(&super::failure(&path, errno))))
-    });
-    why.collect()
-}
-
-/// The folders to which the program is expected to write, as far as they exist.
-fn written(tenant: &TenantPlan, datastore: &OwnedFd) -> Vec<(OwnedFd, PathBuf)> {
     let plan = &tenant.datastore;
+    let misfit = |folder: BorrowedFd<'_>, path: &Path| {
+        let found = owner::misfit(folder, path, plan, &tenant.launch.identity);
+        found.unwrap_or_else(|errno| Some(text(&super::failure(path, errno))))
+    };
     let own = layout::open_own(datastore.as_fd()).ok().flatten();
     let mark = own.and_then(|own| layout::read(own.as_fd()).ok().flatten());
     if mark.is_none() {
-        let root = plan.target.as_ref().and_then(|_| open(&plan.source).ok());
-        return root
-            .map(|root| (root, plan.source.clone()))
-            .into_iter()
-            .collect();
+        let is_one = plan.target.is_some();
+        let root = is_one.then(|| misfit(datastore.as_fd(), &plan.source));
+        return root.flatten().into_iter().collect();
     }
+    // Those to which the program is expected to write, as far as they exist.
     let empty = plan
         .folders
         .iter()
         .filter(|folder| folder.seed == Seed::Empty);
     let empty = empty.map(|folder| folder.target.as_path());
     let all = plan.target.as_deref().into_iter().chain(empty);
-    all.filter_map(|target: &Path| {
+    let why = all.filter_map(|target: &Path| {
         let folder = open_folder(datastore.as_fd(), folders::below(target)).ok()?;
-        Some((folder, plan.place(target)))
-    })
-    .collect()
+        misfit(folder.as_fd(), &plan.place(target))
+    });
+    why.collect()
 }
 
 /// Whether the filesystem can hold the overlays of the plan.
