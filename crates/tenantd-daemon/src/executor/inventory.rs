@@ -216,9 +216,17 @@ impl Entry {
 impl Inventory {
     /// An inventory with an entry for each tenant, without resources.
     pub(crate) fn open(plans: &[Arc<TenantPlan>]) -> Self {
-        let mut inventory = Self::default();
+        let entries = plans
+            .iter()
+            .map(|plan| (plan.name.clone(), Entry::new(plan)));
+        let mut inventory = Self {
+            // Made as a whole, it has no room to spare.
+            entries: entries.collect(),
+            ..Self::default()
+        };
         for plan in plans {
-            inventory.add(plan);
+            let user = inventory.entries.get(&plan.name).and_then(Entry::user);
+            inventory.count(user, None);
         }
         inventory
     }

@@ -24,6 +24,7 @@ pub(super) mod inner;
 mod left;
 mod lists;
 mod missing;
+mod packed;
 mod parts;
 mod ports;
 pub(super) mod residue;
@@ -52,6 +53,7 @@ use conntrack::Conntrack;
 use elements::Element;
 use guarding::{Guarding, named_max};
 use missing::{lacking, unavailable};
+use packed::Packed;
 use parts::{asked_on, family_of, list_in};
 use ports::Ports;
 use rules::{BASES, CHAINS, DENIED, Facts, SPOOFED};
@@ -75,7 +77,7 @@ pub(super) struct Firewall {
     conntrack: Conntrack,
     network: NetworkPlan,
     /// The elements of each tenant, by its mark.
-    tenants: RefCell<BTreeMap<String, BTreeSet<Element>>>,
+    tenants: RefCell<BTreeMap<String, Packed>>,
     /// The ports of the host that each tenant publishes.
     ports: RefCell<BTreeMap<String, Ports>>,
     /// The host ends on which the guard was put when the tables were taken over, until their tenants are admitted.
@@ -242,12 +244,14 @@ impl Firewall {
         self.guard_by_prefix_if_many(&link.mark);
         let wanted = elements::of(link, index);
         let mut ports = self.ports.borrow_mut();
-        let held = ports.entry(link.mark.clone()).or_default();
-        let added = held.added(link)?;
+        let added = match ports.get(&link.mark) {
+            Some(held) => held.added(link)?,
+            None => Ports::default().added(link)?,
+        };
         let device = link.host.name.as_str();
         let tenants = self.tenants.borrow();
-        let none = BTreeSet::new();
-        let present = (link.mark.as_str(), tenants.get(&link.mark).unwrap_or(&none));
+        let present = tenants.get(&link.mark).map(Packed::elements);
+        let present = (link.mark.as_str(), &present.unwrap_or_default());
         let changed = self.difference(&tenants, present, &wanted, &link.traffic.egress);
         drop(tenants);
         // The index of the link is in the elements, so the guarded link is this one if they are the same.
@@ -262,8 +266,12 @@ impl Firewall {
             committed.map_err(|refused| self.refused(&link.mark, &refused))?;
         }
         let mut tenants = self.tenants.borrow_mut();
-        tenants.insert(link.mark.clone(), wanted);
-        held.change(added, link);
+        tenants.insert(link.mark.clone(), Packed::from(&wanted));
+        if let Some(held) = ports.get_mut(&link.mark) {
+            held.change(added, link);
+        } else if !added.is_empty() {
+            ports.insert(link.mark.clone(), added);
+        }
         Ok(())
     }
 
@@ -280,7 +288,7 @@ impl Firewall {
     /// The changes from the elements that a tenant has to those that it is to have.
     fn difference(
         &self,
-        tenants: &BTreeMap<String, BTreeSet<Element>>,
+        tenants: &BTreeMap<String, Packed>,
         (mark, present): (&str, &BTreeSet<Element>),
         wanted: &BTreeSet<Element>,
         egress: &[EgressRule],
@@ -291,7 +299,7 @@ impl Firewall {
             let mut users = tenants
                 .iter()
                 .filter(|(other, _)| !by_others || *other != mark);
-            users.any(|(_, elements)| elements.iter().any(|it| it.list() == Some(chain)))
+            users.any(|(_, elements)| elements.leads_to(chain))
         };
         let (old, new) = (list_in(present), list_in(wanted));
         if let Some(list) = new.filter(|list| !is_used(list, false)) {

@@ -1,4 +1,4 @@
-//! The range of addresses that no child gets, in parts that grow.
+//! The range of addresses that no child gets, of which more and more can be read and written.
 
 use std::ptr;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -9,13 +9,10 @@ use rustix::mm::{
     Advice, MapFlags, MprotectFlags, ProtFlags, madvise, mmap_anonymous, mprotect, munmap,
 };
 
-/// How many parts there are.
-pub(super) const PARTS: usize = 4;
+/// Its bytes: more than a supervisor of 10,000 tenants has. Only addresses are reserved.
+const SIZE: usize = 2 << 30;
 
-/// Bytes of a part: more than a supervisor of 10,000 tenants has. Only addresses are reserved.
-const PART: usize = 1 << 30;
-
-/// By how much a part grows at least: each growth is a system call.
+/// By how much what can be used grows at least: each growth is a system call.
 const STEP: usize = 256 << 10;
 
 /// Where the range begins; 0 before it is reserved.
@@ -29,7 +26,7 @@ pub(super) fn reserve() -> Result<(), Errno> {
     if is_reserved() {
         return Ok(());
     }
-    let (size, flags) = (PARTS * PART, MapFlags::PRIVATE | MapFlags::NORESERVE);
+    let (size, flags) = (SIZE, MapFlags::PRIVATE | MapFlags::NORESERVE);
     // SAFETY: a new mapping, at an address that the kernel chooses, and that nothing else uses.
     let begin = unsafe { mmap_anonymous(ptr::null_mut(), size, ProtFlags::empty(), flags) }?;
     // SAFETY: it is that mapping, of this size, and nothing is in it.
@@ -51,38 +48,32 @@ pub(super) fn is_reserved() -> bool {
     BEGIN.load(Ordering::Acquire) != 0
 }
 
-/// The part that an address is in.
-pub(super) fn part_of(address: usize) -> Option<usize> {
+/// Whether an address is in it.
+pub(super) fn has(address: usize) -> bool {
     let begin = BEGIN.load(Ordering::Acquire);
-    if begin == 0 {
-        return None;
-    }
-    let offset = address.checked_sub(begin)?;
-    (offset < PARTS * PART).then_some(offset / PART)
+    let offset = address.checked_sub(begin);
+    begin != 0 && offset.is_some_and(|offset| offset < SIZE)
 }
 
-/// A part of the range. Its heap uses it from the begin on, without a gap.
+/// How much of the range the heap uses, from the begin on and without a gap.
 #[derive(Debug)]
-pub(super) struct Part {
-    number: usize,
+pub(super) struct Range {
     /// How many bytes the heap has.
     used: AtomicUsize,
     /// How many bytes can be read and written.
     open: AtomicUsize,
 }
 
-impl Part {
-    /// The part with this number.
-    pub(super) const fn nth(number: usize) -> Self {
+impl Range {
+    pub(super) const fn new() -> Self {
         Self {
-            number,
             used: AtomicUsize::new(0),
             open: AtomicUsize::new(0),
         }
     }
 
-    fn begin(&self) -> usize {
-        BEGIN.load(Ordering::Acquire) + self.number * PART
+    fn begin() -> usize {
+        BEGIN.load(Ordering::Acquire)
     }
 
     /// Opens it up to a number of bytes.
@@ -92,10 +83,10 @@ impl Part {
             return Ok(());
         }
         let more = (wanted - open).next_multiple_of(STEP);
-        if open + more > PART {
+        if open + more > SIZE {
             return Err(Errno::NOMEM);
         }
-        let from = ptr::with_exposed_provenance_mut(self.begin() + open);
+        let from = ptr::with_exposed_provenance_mut(Self::begin() + open);
         let flags = MprotectFlags::READ | MprotectFlags::WRITE;
         // SAFETY: these addresses are in the range, and nothing is there yet.
         unsafe { mprotect(from, more, flags) }?;
@@ -104,9 +95,9 @@ impl Part {
     }
 }
 
-// SAFETY: what `alloc` returns is memory of this part that is in use only once: `used` is behind it, and the heap
+// SAFETY: what `alloc` returns is memory of the range that is in use only once: `used` is behind it, and the heap
 // calls this under its lock. It stays until the heap returns it.
-unsafe impl Allocator for Part {
+unsafe impl Allocator for Range {
     fn alloc(&self, size: usize) -> (*mut u8, usize, u32) {
         let used = self.used.load(Ordering::Relaxed);
         let Some(after) = used.checked_add(size) else {
@@ -116,7 +107,7 @@ unsafe impl Allocator for Part {
             return (ptr::null_mut(), 0, 0);
         }
         self.used.store(after, Ordering::Relaxed);
-        let block = ptr::with_exposed_provenance_mut(self.begin() + used);
+        let block = ptr::with_exposed_provenance_mut(Self::begin() + used);
         (block, size, 0)
     }
 
@@ -125,7 +116,7 @@ unsafe impl Allocator for Part {
     }
 
     fn free_part(&self, block: *mut u8, from: usize, to: usize) -> bool {
-        let end = block.addr() + from - self.begin();
+        let end = block.addr() + from - Self::begin();
         if end != self.used.load(Ordering::Relaxed) {
             return false;
         }

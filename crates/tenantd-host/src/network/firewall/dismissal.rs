@@ -53,6 +53,7 @@ impl Firewall {
         let mut addresses: BTreeSet<IpAddr> = BTreeSet::new();
         for gone in all {
             let elements = self.tenants.borrow_mut().remove(&gone.mark);
+            let elements = elements.map(|elements| elements.elements());
             let elements = elements.iter().flatten();
             addresses.extend(elements.filter_map(Element::own_address));
         }
@@ -70,24 +71,26 @@ impl Firewall {
         let tenants = self.tenants.borrow();
         let marks: BTreeSet<&str> = all.iter().map(|gone| gone.mark.as_str()).collect();
         let mut changes: Transaction = Vec::new();
-        let mut lists = BTreeSet::new();
+        let mut lists: BTreeSet<String> = BTreeSet::new();
         for elements in marks.iter().filter_map(|mark| tenants.get(*mark)) {
+            let elements = elements.elements();
             let removed = elements
                 .iter()
                 .map(|gone| (family_of(gone), wire::remove_element(&self.table, gone)));
             changes.extend(removed);
-            lists.extend(list_in(elements));
+            lists.extend(list_in(&elements).map(str::to_owned));
         }
         if !lists.is_empty() {
             let others = tenants
                 .iter()
                 .filter(|(mark, _)| !marks.contains(mark.as_str()));
-            for used in others.filter_map(|(_, elements)| list_in(elements)) {
-                lists.remove(used);
+            let used = others.map(|(_, elements)| elements);
+            for elements in used {
+                lists.retain(|list| !elements.leads_to(list));
             }
         }
         let unused = lists.into_iter();
-        changes.extend(unused.map(|list| (Family::Inet, wire::delete_chain(&self.table, list))));
+        changes.extend(unused.map(|list| (Family::Inet, wire::delete_chain(&self.table, &list))));
         changes
     }
 
@@ -253,11 +256,11 @@ mod as_root {
         }
         let [first, ..] = &links;
         let taken = firewall.tenants.borrow()[&first.mark]
-            .first()
-            .cloned()
+            .elements()
+            .pop_first()
             .unwrap();
+        let family = family_of(&taken);
         let taken = wire::remove_element(&firewall.table, &taken);
-        let family = family_of(firewall.tenants.borrow()[&first.mark].first().unwrap());
         firewall.socket.commit(&vec![(family, taken)]).unwrap();
         let gone = links.each_ref().map(|link| Gone {
             mark: link.mark.clone(),

@@ -17,6 +17,7 @@ use super::elements::{self, Element};
 use super::found::elements_in;
 use super::guarding::Guarding;
 use super::missing::unavailable;
+use super::packed::Packed;
 use super::rules::GUARD;
 use super::sets::{Family, SETS};
 use super::{Firewall, GUARD_CHAIN, wire};
@@ -42,7 +43,7 @@ impl Firewall {
                 };
                 for (mark, element) in elements_in(set, answer) {
                     if mark != self.mark {
-                        tenants.entry(mark).or_default().insert(element);
+                        tenants.entry(mark).or_default().add(&element);
                     }
                 }
             });
@@ -83,7 +84,8 @@ impl Firewall {
         let tenants = self.tenants.borrow();
         let is_guarded = self.guarding.get() == Guarding::ByPrefix
             || self.guarded.borrow().contains(link.host.name.as_str());
-        is_guarded && tenants.get(&link.mark) == Some(&elements::of(link, index))
+        let present = tenants.get(&link.mark).map(Packed::elements);
+        is_guarded && present == Some(elements::of(link, index))
     }
 
     /// The host ends of the tenants that were left, as far as they are the links for which the elements were made.
@@ -94,7 +96,7 @@ impl Firewall {
             let end = derive::host_end(derive::tenant_hash(&app, &tenant));
             let index = index_of(end.name.as_str()).ok()?;
             let is_of_it = |element: &Element| element.arrives_by() == Some(index);
-            let is_left = elements.iter().any(is_of_it);
+            let is_left = elements.elements().iter().any(is_of_it);
             is_left.then(|| end.name.as_str().to_owned())
         });
         ends.collect()

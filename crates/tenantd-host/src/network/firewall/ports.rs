@@ -29,6 +29,11 @@ impl Ports {
         Ok(Ports(added.collect::<Result<_, Failure>>()?))
     }
 
+    /// Whether it holds none.
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// Whether all ports that a plan publishes are held or could be.
     pub(super) fn are_free(&self, link: &LinkPlan) -> bool {
         let published = link.traffic.publish.iter();

@@ -10,6 +10,7 @@ use tenantd_core::stage::Failure;
 
 use super::elements::list_of;
 use super::missing::unavailable;
+use super::packed::Packed;
 use super::parts::family_of;
 use super::sets::Family;
 use super::socket::Transaction;
@@ -80,7 +81,9 @@ impl Firewall {
             let removed = self.socket.commit(&foreign);
             removed.map_err(|refused| self.refused(&self.mark, &refused))?;
         }
-        *self.tenants.borrow_mut() = found;
+        let found = found.iter();
+        let found = found.map(|(mark, elements)| (mark.clone(), Packed::from(elements)));
+        *self.tenants.borrow_mut() = found.collect();
         let mut seen = BTreeSet::new();
         for (link, index) in tenants {
             self.admit(link, *index)?;
