@@ -284,7 +284,8 @@ fn an_address_that_another_machine_has_fails_that_start_and_delays_no_other() {
         let (made, (netns, alone)) = tokio::join!(all, first);
         let together = begun.elapsed();
         println!("a tenant without the uplink: {alone:?}, seven with it: {together:?}");
-        assert!(alone < Duration::from_millis(250), "{alone:?}");
+        // However busy the machine is.
+        assert!(alone * 2 < together, "{alone:?}, {together:?}");
         assert!(together < Duration::from_millis(1500), "{together:?}");
         let mut tenants: Vec<_> = many
             .into_iter()
