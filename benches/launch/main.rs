@@ -27,7 +27,7 @@ use tenantd_core::plan;
 use tenantd_core::plan::model::{FilePlan, FolderPlan, IdMap, Seed, Swap};
 use tenantd_core::system_calls::Preset;
 use tenantd_host::facts::Live;
-use tenantd_host::launch::rehearse_all;
+use tenantd_host::launch::{MountTemplates, rehearse_all};
 
 use bench::Bench;
 use sheet::Sheet;
@@ -307,7 +307,12 @@ fn rehearsed() -> f64 {
     };
     let plan = plan::read(&source, &Live).unwrap();
     let begun = Instant::now();
-    let failed = rehearse_all(&plan.app, &plan.tenants, getrlimit(Resource::Nofile));
+    let failed = rehearse_all(
+        &MountTemplates::default(),
+        &plan.app,
+        &plan.tenants,
+        getrlimit(Resource::Nofile),
+    );
     let took = begun.elapsed().as_secs_f64() * 1000.0;
     assert!(failed.is_empty(), "{failed:?}");
     took

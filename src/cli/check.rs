@@ -20,7 +20,7 @@ use tenantd_core::plan::traffic::{Peers, TrafficPlan};
 use tenantd_daemon::manifest::{ManifestFile, Unfit};
 use tenantd_host::datastore::survey;
 use tenantd_host::doctor::{self, Crowd, Finding, Grade, Load};
-use tenantd_host::launch::rehearse_all;
+use tenantd_host::launch::{MountTemplates, rehearse_all};
 use tenantd_host::network::published;
 
 /// Prints all problems of a manifest, and what the host lacks.
@@ -89,7 +89,12 @@ fn rehearsed(plan: &Plan, source: &Source, findings: &[Finding]) -> Vec<Unlaunch
     if findings.iter().any(lacks) {
         return Vec::new();
     }
-    let mut failed = rehearse_all(&plan.app, &plan.tenants, getrlimit(Resource::Nofile));
+    let mut failed = rehearse_all(
+        &MountTemplates::default(),
+        &plan.app,
+        &plan.tenants,
+        getrlimit(Resource::Nofile),
+    );
     let own = applications::supervisor(&plan.app);
     failed.extend(published::taken(&plan.tenants, |_| false, own));
     if failed.is_empty() {

@@ -202,8 +202,8 @@ impl Reloads {
             Stage::Compared(compared) => {
                 let concerned = present.concerned(&compared);
                 if !concerned.is_empty() {
-                    let descriptors = present.executor.host().descriptors;
-                    return self.rehearse(requests, (compared, concerned), descriptors);
+                    let host = present.executor.host();
+                    return self.rehearse(requests, (compared, concerned), host);
                 }
                 self.answers(compared, requests, present, serving)
             }

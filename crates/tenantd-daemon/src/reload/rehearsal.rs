@@ -14,8 +14,10 @@ use tenantd_core::plan::places::Places;
 use tenantd_core::plan::traffic::Publish;
 use tenantd_core::supervisor::view::Want;
 use tenantd_host::datastore::survey;
-use tenantd_host::launch::rehearse_all;
+use tenantd_host::launch::{MountTemplates, rehearse_all};
 use tenantd_host::network::published;
+
+use crate::executor::host::Host;
 
 use super::compare::Compared;
 use super::{Present, ReloadRequest, Reloads, Reread, Stage};
@@ -26,21 +28,23 @@ impl Reloads {
         &self,
         requests: Vec<ReloadRequest>,
         (mut compared, concerned): (Compared, Concerned),
-        descriptors: Rlimit,
+        host: &Host,
     ) {
+        let (templates, descriptors) = (host.templates.for_rehearsals(), host.descriptors);
         let reread = self.reread.clone();
         spawn_local(async move {
             let rehearsed = spawn_blocking(move || {
-                let unlaunchable = rehearsed(&compared, &concerned, descriptors);
+                let unlaunchable = rehearsed(&compared, &concerned, (&templates, descriptors));
                 compared.changes.unlaunchable = unlaunchable;
-                compared
+                (compared, templates)
             });
-            let compared = match rehearsed.await {
+            let (compared, templates) = match rehearsed.await {
                 Ok(rehearsed) => rehearsed,
                 Err(error) => std::panic::resume_unwind(error.into_panic()),
             };
             let stage = Stage::Rehearsed(compared);
             let _ended = reread.send(Reread { requests, stage });
+            drop(spawn_blocking(move || drop(templates)));
         });
     }
 }
@@ -144,11 +148,11 @@ fn rehearsed(
         publishing,
         published,
     }: &Concerned,
-    descriptors: Rlimit,
+    (templates, descriptors): (&MountTemplates, Rlimit),
 ) -> Vec<Unlaunchable> {
     let Compared { app, source, .. } = compared;
     let launched = launched.iter().map(Arc::as_ref);
-    let mut failed = rehearse_all(app, launched, descriptors);
+    let mut failed = rehearse_all(templates, app, launched, descriptors);
     let given = changed_users.iter().map(Arc::as_ref);
     let given = given.filter(|it| failed.iter().all(|(other, _)| other.name != it.name));
     failed.extend(

@@ -19,7 +19,7 @@ use tenantd_core::name::{AppName, TenantName};
 use tenantd_core::plan::model::TenantPlan;
 use tenantd_core::stage::{Failure, Retry};
 use tenantd_core::supervisor::view::{StateWord, View, Want};
-use tenantd_host::launch::rehearse_all;
+use tenantd_host::launch::{MountTemplates, rehearse_all};
 
 use super::Act;
 use crate::requests::answer::Tenants;
@@ -73,11 +73,13 @@ impl Rehearsals {
         }
         let host = tenants.executor.host();
         let (app, descriptors) = (host.app.clone(), host.descriptors);
+        let templates = Arc::new(host.templates.for_rehearsals());
         let done = self.done.clone();
         spawn_local(async move {
-            let refused = refused(app, launches, descriptors).await;
+            let refused = refused((app, &templates), launches, descriptors).await;
             // The loop closes the channel only when it ends.
             let _ended = done.send(Rehearsed { act, refused });
+            drop(spawn_blocking(move || drop(templates)));
         });
         None
     }
@@ -120,13 +122,14 @@ fn is_started(view: &View) -> bool {
 
 /// The launches that are refused, each with the reason.
 async fn refused(
-    app: AppName,
+    (app, templates): (AppName, &Arc<MountTemplates>),
     launches: Vec<Launch>,
     descriptors: Rlimit,
 ) -> HashMap<TenantName, String> {
     let running = launches.iter().filter(|launch| launch.ends);
     let running: Vec<TenantName> = running.map(|launch| launch.plan.name.clone()).collect();
-    let rehearsal = spawn_blocking(move || rehearsed(&app, &launches, descriptors));
+    let templates = Arc::clone(templates);
+    let rehearsal = spawn_blocking(move || rehearsed((&app, &templates), &launches, descriptors));
     match timeout(LIMIT, rehearsal).await {
         Ok(Ok(refused)) => refused,
         Ok(Err(panicked)) => std::panic::resume_unwind(panicked.into_panic()),
@@ -144,7 +147,7 @@ async fn refused(
 
 /// Rehearses launches, and returns those that are refused. Blocks.
 fn rehearsed(
-    app: &AppName,
+    (app, templates): (&AppName, &MountTemplates),
     launches: &[Launch],
     descriptors: Rlimit,
 ) -> HashMap<TenantName, String> {
@@ -153,7 +156,7 @@ fn rehearsed(
         .map(|launch| (&launch.plan.name, launch.ends))
         .collect();
     let plans = launches.iter().map(|launch| launch.plan.as_ref());
-    let failed = rehearse_all(app, plans, descriptors).into_iter();
+    let failed = rehearse_all(templates, app, plans, descriptors).into_iter();
     let ends = |tenant: &TenantName| ends.get(tenant).is_some_and(|ends| *ends);
     failed
         .filter(|(plan, why)| ends(&plan.name) || why.retry() != Retry::Policy)

@@ -294,6 +294,7 @@ pub fn launch<W>(
     let used = Used {
         kinds: std::mem::take(&mut spec.view.taken),
         mounts: std::mem::take(&mut spec.mounts),
+        namespace: None,
     };
     Ok(Some(Child {
         view,

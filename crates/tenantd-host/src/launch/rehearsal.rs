@@ -22,11 +22,13 @@ use super::memory::for_child;
 use super::report::{self, Names, Outcome};
 use super::spec::Spec;
 use super::templates::MountTemplates;
+use super::templates::spares::Used;
 use super::view;
 use crate::cgroup;
 use crate::datastore::{init, rehearsal};
 use crate::process::{self, Ended};
 use crate::quota;
+use crate::targets::MountNamespace;
 use tenantd_core::name::AppName;
 use tenantd_core::plan::model::{DatastorePlan, Identity, LaunchPlan, TenantPlan};
 use tenantd_core::plan::phase::Phase;
@@ -106,7 +108,7 @@ fn rehearse_phase(
     descriptors: Rlimit,
 ) -> Result<(), Failure> {
     let made = || Spec::rehearsal(executed, datastore, templates, descriptors).map(Box::new);
-    let spec = for_child(made)?;
+    let mut spec = for_child(made)?;
     // Its child does not wait.
     spec.permit_writing()?;
     let (read, write) = report::pipe()?;
@@ -121,19 +123,31 @@ fn rehearse_phase(
         })
     });
     let child = clone::clone(&spec, None, None, &pipes, "")?;
+    drop(pipes);
     drop(write);
-    judge(spec.into_names(), &read, &child)
+    // To close them here would delay the child. With the last reference to its mount namespace, it would remove all mounts
+    // in it before its end is reported.
+    let used = Used {
+        kinds: std::mem::take(&mut spec.view.taken),
+        mounts: std::mem::take(&mut spec.mounts),
+        namespace: MountNamespace::of(child.pid).ok().flatten(),
+    };
+    let judged = judge(spec.into_names(), &read, &child);
+    templates.hold(used);
+    judged
 }
 
 /// Rehearses the launches of several tenants. Returns those that would fail. Tenants that differ in
 /// nothing that a launch could fail on from the one before share its child.
+///
+/// `templates` are those [of rehearsals](MountTemplates::for_rehearsals), or have no other use.
 #[must_use]
 pub fn rehearse_all<'a>(
+    templates: &MountTemplates,
     app: &AppName,
     tenants: impl IntoIterator<Item = &'a TenantPlan>,
     descriptors: Rlimit,
 ) -> Vec<(&'a TenantPlan, Failure)> {
-    let templates = MountTemplates::default();
     let mut failed = Vec::new();
     // Compared with one only: the work per tenant must not grow with their number.
     let mut launched: Option<&TenantPlan> = None;
@@ -146,7 +160,7 @@ pub fn rehearse_all<'a>(
             true => rehearsal::shown(&plan.datastore)
                 .and_then(|_| idmap::rehearse(&plan.datastore))
                 .and_then(|()| view::secrets::rehearse(&plan.launch)),
-            false => rehearse_with(&templates, &plan.launch, &plan.datastore, descriptors),
+            false => rehearse_with(templates, &plan.launch, &plan.datastore, descriptors),
         });
         match rehearsed {
             Ok(()) => launched = Some(plan),

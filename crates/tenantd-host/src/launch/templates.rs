@@ -16,7 +16,7 @@ use std::io::{self, Read, Seek};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
@@ -38,24 +38,45 @@ const CLONE: OpenTreeFlags = OpenTreeFlags::OPEN_TREE_CLONE
 /// How many launches may have given back what is not closed yet.
 const USED_MAX: usize = 8;
 
-/// The mounts that launches share. They belong to the mount namespace of the thread that launches
-/// first.
+/// The mounts that launches share, and those that are made for the next one.
 #[derive(Debug, Default)]
 pub struct MountTemplates {
-    dev: OnceLock<OwnedFd>,
-    cover: OnceLock<OwnedFd>,
-    hiding_proc: OnceLock<Option<OwnedFd>>,
-    hosts_proc: OnceLock<Option<OwnedFd>>,
-    cgroups: Mutex<Option<CgroupMounts>>,
+    shared: Arc<Shared>,
     spares: Spares,
     /// What launches have used, see [`MountTemplates::give_back`].
     used: Mutex<Vec<Used>>,
 }
 
+/// The mounts that launches share. They belong to the mount namespace of the thread that launches
+/// first.
+#[derive(Debug, Default)]
+struct Shared {
+    dev: OnceLock<OwnedFd>,
+    cover: OnceLock<OwnedFd>,
+    hiding_proc: OnceLock<Option<OwnedFd>>,
+    hosts_proc: OnceLock<Option<OwnedFd>>,
+    cgroups: Mutex<Option<CgroupMounts>>,
+}
+
 impl MountTemplates {
+    /// Those of rehearsals: the same that launches share, and no others. What a rehearsal uses is closed with the
+    /// result: drop that when its outcome is told, since it takes as long as a fifth of the rehearsal.
+    #[must_use]
+    pub fn for_rehearsals(&self) -> Self {
+        Self {
+            shared: Arc::clone(&self.shared),
+            ..Self::default()
+        }
+    }
+
+    /// Has what a rehearsal has used, and closes what the one before has used.
+    pub(super) fn hold(&self, used: Used) {
+        let _before = std::mem::replace(&mut *self.used(), vec![used]);
+    }
+
     /// A read-only `/dev`, see [`own::device_folder`].
     pub(super) fn dev(&self) -> Result<OwnedFd, Errno> {
-        copy(&self.dev, || {
+        copy(&self.shared.dev, || {
             let tree = own::device_folder()?;
             raw::mount_setattr(tree.as_fd(), &READ_ONLY)?;
             Ok(tree)
@@ -64,7 +85,7 @@ impl MountTemplates {
 
     /// A cover, see [`Tmpfs::cover`].
     fn cover(&self) -> Result<OwnedFd, Errno> {
-        copy(&self.cover, || Tmpfs::cover().mount())
+        copy(&self.shared.cover, || Tmpfs::cover().mount())
     }
 
     /// Has what a launch has used, until [`replenish`](Self::replenish).
@@ -77,10 +98,15 @@ impl MountTemplates {
     /// What cannot be made, the next launch makes for itself, and says why if it cannot.
     pub fn replenish(&self) {
         let mut used = std::mem::take(&mut *self.used());
-        let Some(Used { kinds, mounts }) = used.pop() else {
+        let Some(Used {
+            kinds,
+            mounts,
+            namespace,
+        }) = used.pop()
+        else {
             return;
         };
-        drop((mounts, used));
+        drop((mounts, namespace, used));
         self.spares.replenish(&kinds, || self.cover());
     }
 
@@ -103,8 +129,8 @@ impl MountTemplates {
     /// A [`Failure`] of stage own.
     pub(super) fn proc(&self, hides: bool) -> Result<Vec<(PathBuf, OwnedFd)>, Failure> {
         let made = match hides {
-            true => &self.hiding_proc,
-            false => &self.hosts_proc,
+            true => &self.shared.hiding_proc,
+            false => &self.shared.hosts_proc,
         };
         let whole = match made.get() {
             Some(whole) => whole,
@@ -132,7 +158,8 @@ impl MountTemplates {
     /// A [`Failure`] of stage propagation.
     pub(super) fn cgroups(&self) -> Result<Vec<CString>, Failure> {
         let read = || {
-            let mut known = self.cgroups.lock().unwrap_or_else(PoisonError::into_inner);
+            let known = self.shared.cgroups.lock();
+            let mut known = known.unwrap_or_else(PoisonError::into_inner);
             let table = match known.take() {
                 Some(table) => table.refreshed()?,
                 None => CgroupMounts::read()?,

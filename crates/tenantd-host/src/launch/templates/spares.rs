@@ -13,6 +13,7 @@ use rustix::io::Errno;
 use crate::launch::mounts::Mount;
 use crate::launch::tmpfs::Tmpfs;
 use crate::launch::view::own;
+use crate::targets::MountNamespace;
 
 /// A mount that each launch has for itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -49,6 +50,8 @@ pub struct Used {
     pub(in crate::launch) kinds: Vec<Kind>,
     /// Its mounts, which the child has attached.
     pub(in crate::launch) mounts: Vec<Mount>,
+    /// The mount namespace of the child of a rehearsal.
+    pub(in crate::launch) namespace: Option<MountNamespace>,
 }
 
 /// The mounts that the next launch takes.
