@@ -20,6 +20,7 @@ use nix::errno::Errno;
 use nix::unistd;
 
 use super::{default_route, given, limits, uids};
+pub(crate) use links::alias;
 use tenantd_core::name::{AppName, TenantName};
 use tenantd_core::plan::facts::{
     Ceilings, Claim, HostAddress, HostFacts, NoOwnUser, NoRecord, OwnUser, Parent, ProgramFact,

@@ -37,6 +37,7 @@ mod index;
 mod ipv6;
 mod leaving;
 mod link;
+mod listed;
 mod live;
 mod loopback;
 mod macvlan;

@@ -60,7 +60,8 @@ impl Host {
                 // Since an earlier version has none.
                 owner::take(datastore.as_fd(), &source, &label, false).map(drop)
             });
-            if let Err(failure) = adopted.await {
+            // Apart: what waits with thousands of others is small.
+            if let Err(failure) = Box::pin(adopted).await {
                 tracing::warn!(%tenant, "{tenant}: its program runs on, but {failure}");
             }
         });

@@ -197,16 +197,17 @@ impl Host {
         let Some(plan) = plan else {
             return;
         };
-        let (network, link) = (self.network.clone(), plan.link.clone());
-        let (admission, tenant) = (Rc::clone(&self.admission), plan.name.clone());
+        let (network, plan) = (self.network.clone(), Arc::clone(plan));
+        let admission = Rc::clone(&self.admission);
         let begun = admission.forgone();
         self.spawn(async move {
             admission.wait().await;
             // It is released, or is about to be.
-            if admission.has_forgone(&tenant, begun) {
+            if admission.has_forgone(&plan.name, begun) {
                 return;
             }
-            if let Err(why) = network.keep(link).await {
+            // Apart: what waits with thousands of others is small.
+            if let Err(why) = Box::pin(network.keep(plan.link.clone())).await {
                 tracing::warn!("{why}");
             }
         });

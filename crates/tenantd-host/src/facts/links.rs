@@ -32,7 +32,7 @@ impl Links {
 }
 
 /// The alias of a link; `None` if it has none.
-pub(super) fn alias(name: &str) -> Option<String> {
+pub(crate) fn alias(name: &str) -> Option<String> {
     let mut file = File::open(format!("/sys/class/net/{name}/ifalias")).ok()?;
     let mut bytes = [0; ALIAS_MAX];
     // The kernel gives all of it at once.

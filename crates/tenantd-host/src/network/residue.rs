@@ -7,15 +7,14 @@
 use std::collections::BTreeSet;
 use std::io;
 
-use futures_util::TryStreamExt;
-
 use tenantd_core::name::{AppName, TenantName};
 use tenantd_core::plan::derive;
 use tenantd_core::stage::{Failure, Stage};
 
 use super::firewall;
 use super::link::{Found, Links};
-use super::refusal::{broken, refused};
+use super::listed;
+use super::refusal::broken;
 use super::subnet;
 
 /// A link that bears an application's mark.
@@ -46,29 +45,23 @@ pub struct Survey {
 /// # Errors
 /// The stage [`Stage::Link`].
 pub fn survey(app: &AppName, known: &BTreeSet<TenantName>) -> Result<Survey, Failure> {
-    let links = inside(|links| async move {
-        let all = links.handle().link().get().execute();
-        let all: Result<Vec<_>, _> = all.map_ok(Found::new).try_collect().await;
-        all.map_err(|error| refused(Stage::Link, "(all links)", error))
-    })?;
     let mut survey = Survey {
         tables: firewall::residue::found(app)?,
         ..Survey::default()
     };
-    for found in links {
-        match owner(app, known, &found) {
-            Some((tenant, mark)) => survey.ours.push(Marked {
-                name: found.name,
-                tenant,
-                index: found.index,
-                mark,
-            }),
-            None if is_called_as_ours(&found.name) && !found.is_marked() => {
-                survey.strangers.push(found.name);
-            }
-            None => {}
+    let sort = |found: Found| match owner(app, known, &found) {
+        Some((tenant, mark)) => survey.ours.push(Marked {
+            name: found.name,
+            tenant,
+            index: found.index,
+            mark,
+        }),
+        None if is_called_as_ours(&found.name) && !found.is_marked() => {
+            survey.strangers.push(found.name);
         }
-    }
+        None => {}
+    };
+    inside(|links| async move { listed::each(&links, sort).await })?;
     Ok(survey)
 }
 
