@@ -75,6 +75,7 @@ mod network_taken;
 mod network_watch;
 mod nginx;
 mod notices;
+mod number_used_again;
 mod ocf;
 mod offline;
 mod one_writer;

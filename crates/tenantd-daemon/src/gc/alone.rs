@@ -48,7 +48,6 @@ pub async fn alone(
         blocking(move || look(&app))
     };
     let mut survey = look_around().await?;
-    // A link disappears with the network namespace of its tenant.
     let linked = survey.ours.iter().filter_map(|link| link.tenant.clone());
     let linked: BTreeSet<TenantName> = linked.collect();
     let collector = Collector {
@@ -143,9 +142,11 @@ fn find_alive(
     if let Some(alive) = tree.and_then(|tree| populated(tree, tenant)) {
         return Some(alive);
     }
-    let Some(netns) = previous.netns_of(tenant) else {
+    // A link disappears with the network namespace of its tenant, whose number another one may have then.
+    let is_linked = linked.contains(tenant);
+    let Some(netns) = previous.netns_of(tenant).filter(|_| is_linked) else {
         // If the tenant had a leaf, all of its processes would be in it.
-        return (tree.is_none() && linked.contains(tenant)).then(|| {
+        return (tree.is_none() && is_linked).then(|| {
             let why =
                 "no record names its processes, and its link still exists: some may be running";
             Alive::Unknown(why.to_owned())

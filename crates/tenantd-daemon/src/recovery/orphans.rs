@@ -92,10 +92,9 @@ async fn end_processes(
 ) -> Result<(), Failure> {
     match (tree.and_then(|tree| tree.found(tenant)), netns) {
         (Some(leaf), _) => end_leaf(app, &leaf).await?,
+        (None, None) if tree.is_some() => {}
         // Its supervisor used no cgroup for it, or one that this one cannot find.
-        (None, Some(netns)) => end_netns(netns).await?,
-        (None, None) if tree.is_none() => has_no_link(app, tenant).await?,
-        (None, None) => {}
+        (None, netns) => end_without_leaf(app, tenant, netns).await?,
     }
     crash::point("orphan: ended", tenant.as_str());
     Ok(())
@@ -106,18 +105,25 @@ fn remove(app: &AppName, tenant: &TenantName) -> Result<(), Failure> {
     fifo::remove(app, tenant)
 }
 
-/// Proves that no process is left of an orphan without a record and a cgroup: it has no link, and a
-/// link exists as long as its network namespace.
-async fn has_no_link(app: &AppName, tenant: &TenantName) -> Result<(), Failure> {
-    let app = app.clone();
-    let survey = blocking(move || crate::gc::look(&app)).await?;
+/// Ends an orphan that has no cgroup, or proves that no process of it is left: it has no link. A link exists as long as its
+/// network namespace; afterwards, another one may have the number of that.
+async fn end_without_leaf(
+    app: &AppName,
+    tenant: &TenantName,
+    netns: Option<u64>,
+) -> Result<(), Failure> {
+    let of = app.clone();
+    let survey = blocking(move || crate::gc::look(&of)).await?;
     let is_its = |link: &&Marked| link.tenant.as_ref() == Some(tenant);
-    let Some(link) = survey.ours.iter().find(is_its) else {
-        return Ok(());
-    };
-    let why = "it has no record, and without cgroups its processes cannot be identified: left \
-               alone. End them, for example with kill(1), and start the supervisor again";
-    Err(Failure::detail(Stage::End, link.name.as_str(), why))
+    match (survey.ours.iter().find(is_its), netns) {
+        (None, _) => Ok(()),
+        (Some(_), Some(netns)) => end_netns(netns).await,
+        (Some(link), None) => {
+            let why = "it has no record, and without cgroups its processes cannot be identified: left \
+                       alone. End them, for example with kill(1), and start the supervisor again";
+            Err(Failure::detail(Stage::End, link.name.as_str(), why))
+        }
+    }
 }
 
 async fn end_leaf(app: &AppName, leaf: &Leaf) -> Result<(), Failure> {
