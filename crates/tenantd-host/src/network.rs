@@ -99,8 +99,7 @@ pub use watch::{News, Note};
 /// The maximum number of queued requests. A caller waits while the queue is full.
 const QUEUE_MAX: usize = 64;
 
-/// The maximum number of concurrent provisions. Each holds two descriptors, and more would only
-/// wait for the kernel's lock on all links.
+/// The most concurrent provisions. Each holds two descriptors, and more would wait for the kernel's lock on all links.
 const PROVISIONS_MAX: usize = 4;
 
 /// A handle to the net thread. If the last clone is dropped without [`Network::close`], the thread

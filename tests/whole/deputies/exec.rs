@@ -25,7 +25,7 @@ fn a_command_runs_as_the_tenants_user_and_with_nothing_of_the_clients() {
     // The same as for root.
     let script = "env | sort; pwd; cat /proc/self/cgroup | sed 's/[^/]*$//'; readlink /proc/self/ns/*; ulimit -a; \
                   grep -v -e Speculation -e '^Pid' -e PPid -e Tgid -e Ngid -e NSpid -e Vm -e Rss -e switches -e NSpgid -e NSsid \
-                  -e Cpus -e NStgid -e SigIgn /proc/self/status; ls /proc/self/fd | wc -l; ps -o ni=,cls= $$";
+                  -e Cpus -e NStgid -e SigIgn -e SigQ /proc/self/status; ls /proc/self/fd | wc -l; ps -o ni=,cls= $$";
     let of_root = daemon
         .tell(&["exec", "acme", "--", "sh", "-c", script])
         .expect(0);
