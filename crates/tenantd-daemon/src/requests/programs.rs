@@ -128,20 +128,21 @@ struct Shared {
 }
 
 impl Disk {
-    /// Enters into a part which tenants run the program on disk, and which an older one.
-    pub(crate) async fn compare(&self, part: Part) -> AppStatus {
-        let Part {
-            mut status,
-            started,
-            running,
-        } = part;
-        self.enter_programs(&mut status, started).await;
+    /// Enters into parts which tenants run the program on disk, and which an older one.
+    pub(crate) async fn compare(&self, parts: Vec<Part>) -> Vec<AppStatus> {
+        let (mut all, mut running) = (Vec::with_capacity(parts.len()), Vec::new());
+        for part in parts {
+            let mut status = part.status;
+            self.enter_programs(&mut status, part.started).await;
+            running.extend(part.running);
+            all.push(status);
+        }
         if running.is_empty() {
-            return status;
+            return all;
         }
         let seen = self.search(move || seen(&running)).await;
         let mut seen = seen.unwrap_or_default();
-        for tenant in &mut status.tenants {
+        for tenant in all.iter_mut().flat_map(|status| &mut status.tenants) {
             let Seen {
                 misfit,
                 is_replaced,
@@ -155,7 +156,7 @@ impl Disk {
                 tenant.program = Some(Program::Older);
             }
         }
-        status
+        all
     }
 
     /// Compares the files that tenants were started from with those that are there now.
