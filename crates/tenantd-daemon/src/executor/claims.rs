@@ -60,7 +60,7 @@ impl Host {
                 // Since an earlier version has none.
                 owner::take(datastore.as_fd(), &source, &label, false).map(drop)
             });
-            // Apart: what waits with thousands of others is small.
+            // Boxed when it begins: of thousands of tenants, most wait until here.
             if let Err(failure) = Box::pin(adopted).await {
                 tracing::warn!(%tenant, "{tenant}: its program runs on, but {failure}");
             }

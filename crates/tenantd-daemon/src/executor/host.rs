@@ -206,7 +206,7 @@ impl Host {
             if admission.has_forgone(&plan.name, begun) {
                 return;
             }
-            // Apart: what waits with thousands of others is small.
+            // Boxed when it begins: of thousands of tenants, most wait until here.
             if let Err(why) = Box::pin(network.keep(plan.link.clone())).await {
                 tracing::warn!("{why}");
             }

@@ -147,8 +147,9 @@ impl Leaf {
         pids_in(of_program(&self.path, PROGRAM, VISITORS)?)
     }
 
-    /// The processes of the program but those that have moved themselves to another part of the leaf, or that an earlier
-    /// version launched: asks less of the kernel, for what nothing depends on. Empty if the leaf does not exist.
+    /// The processes of the program without those that have moved to another part of the leaf, or that an earlier version
+    /// launched. Makes fewer system calls than [`pids`](Self::pids): for what is shown, not for a proof that a program has ended. Empty
+    /// if the leaf does not exist.
     ///
     /// # Errors
     /// A [`Failure`] of stage cgroup.

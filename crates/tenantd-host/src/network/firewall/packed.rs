@@ -5,8 +5,9 @@ use std::collections::BTreeSet;
 use super::elements::{Data, Element};
 use super::sets::SETS;
 
-/// For each element: the number of its set, and its key. Then a [`Kind`], with what that has. Bytes of any number follow
-/// their number, which is below 256: nf_tables(7) has keys of up to 64 bytes, and names of up to 255.
+/// For each element: the number of its set, its key, a byte of [`kind`], and the value or the name of the chain, if there is one.
+/// A byte with their length stands before key, value and name: the kernel has keys and values of up to 64 bytes
+/// (`NFT_DATA_VALUE_MAXLEN`), and names of up to 255.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Packed(Vec<u8>);
 
@@ -49,13 +50,18 @@ impl Packed {
 
     /// The elements.
     pub(super) fn elements(&self) -> BTreeSet<Element> {
-        let mut rest = self.0.as_slice();
-        std::iter::from_fn(|| next(&mut rest)).collect()
+        self.parts().filter_map(Part::element).collect()
     }
 
-    /// Whether one of them leads to this chain.
+    /// Whether one of them leads to this chain. All tenants are asked, so it allocates nothing.
     pub(super) fn leads_to(&self, chain: &str) -> bool {
-        self.elements().iter().any(|it| it.list() == Some(chain))
+        self.parts()
+            .any(|part| part.kind == kind::GOTO && part.data == chain.as_bytes())
+    }
+
+    fn parts(&self) -> impl Iterator<Item = Part<'_>> {
+        let mut rest = self.0.as_slice();
+        std::iter::from_fn(move || Part::next(&mut rest))
     }
 }
 
@@ -70,18 +76,43 @@ impl From<&BTreeSet<Element>> for Packed {
     }
 }
 
-/// Takes the next element.
-fn next(rest: &mut &[u8]) -> Option<Element> {
-    let set = SETS.get(usize::from(byte(rest)?))?;
-    let key = some_bytes(rest)?;
-    let data = match byte(rest)? {
-        kind::VALUE => Data::Value(some_bytes(rest)?),
-        kind::RETURN => Data::Return,
-        kind::GOTO => Data::Goto(String::from_utf8(some_bytes(rest)?).ok()?),
-        _ => Data::None,
-    };
-    let set = set.name;
-    Some(Element { set, key, data })
+/// An element where it is packed.
+struct Part<'a> {
+    set: u8,
+    key: &'a [u8],
+    kind: u8,
+    data: &'a [u8],
+}
+
+impl<'a> Part<'a> {
+    /// Takes the next one.
+    fn next(rest: &mut &'a [u8]) -> Option<Self> {
+        let (set, key, kind) = (byte(rest)?, some_bytes(rest)?, byte(rest)?);
+        let data = match kind {
+            kind::VALUE | kind::GOTO => some_bytes(rest)?,
+            _ => &[],
+        };
+        Some(Self {
+            set,
+            key,
+            kind,
+            data,
+        })
+    }
+
+    fn element(self) -> Option<Element> {
+        let data = match self.kind {
+            kind::VALUE => Data::Value(self.data.to_vec()),
+            kind::RETURN => Data::Return,
+            kind::GOTO => Data::Goto(String::from_utf8(self.data.to_vec()).ok()?),
+            _ => Data::None,
+        };
+        Some(Element {
+            set: SETS.get(usize::from(self.set))?.name,
+            key: self.key.to_vec(),
+            data,
+        })
+    }
 }
 
 fn byte(rest: &mut &[u8]) -> Option<u8> {
@@ -90,11 +121,11 @@ fn byte(rest: &mut &[u8]) -> Option<u8> {
     Some(*first)
 }
 
-fn some_bytes(rest: &mut &[u8]) -> Option<Vec<u8>> {
+fn some_bytes<'a>(rest: &mut &'a [u8]) -> Option<&'a [u8]> {
     let length = usize::from(byte(rest)?);
     let (some, others) = rest.split_at_checked(length)?;
     *rest = others;
-    Some(some.to_vec())
+    Some(some)
 }
 
 #[cfg(test)]
@@ -107,6 +138,7 @@ mod tests {
         let data = [
             Data::None,
             Data::Value(vec![10, 77, 0, 11, 0, 80]),
+            Data::Value(b"list_of_a_value".to_vec()),
             Data::Return,
             Data::Goto("list_0123456789ab".to_owned()),
             Data::Goto("x".repeat(255)),
@@ -123,5 +155,6 @@ mod tests {
         let packed = Packed::from(&all);
         assert_eq!(packed.elements(), all);
         assert!(packed.leads_to("list_0123456789ab") && !packed.leads_to("list_0123456789a"));
+        assert!(!packed.leads_to("list_of_a_value"));
     }
 }
