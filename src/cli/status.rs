@@ -42,17 +42,19 @@ pub(super) fn status(
     view: &View,
     json: bool,
 ) -> anyhow::Result<End> {
-    // Patterns, the order of several tenants and unknown names need the names of all.
-    let one = select::plain(names).filter(|names| names.len() == 1);
+    // Patterns and unknown names need the names of all.
+    let plain = select::plain(names).unwrap_or_default();
     let status = super::converse(async {
-        match ask(app, &one.unwrap_or_default(), PATIENCE).await {
+        match ask(app, &plain, PATIENCE).await {
             Err(ClientError::UnknownTenant { .. }) => Ok(ask(app, &[], PATIENCE).await?),
             asked => Ok(asked?),
         }
     })?;
     let status = select::chosen(status, names)?;
+    let good = status.tenants.iter().all(TenantStatus::is_as_wanted);
+    let good = good && status.network.drift.is_none();
     if json {
-        let shown = json::Whole::new(view.of(&status), !names.is_empty());
+        let shown = json::Whole::new(view.apply(status), !names.is_empty());
         // It has no colours, and a line of it is short: of all tenants it is written at once.
         let mut text = serde_json::to_vec_pretty(&shown).map_err(io::Error::from)?;
         text.push(b'\n');
@@ -61,8 +63,6 @@ pub(super) fn status(
         let mut out = anstream::stdout().lock();
         show(&mut out, &status, view, Timestamp::now())?;
     }
-    let good = status.tenants.iter().all(TenantStatus::is_as_wanted);
-    let good = good && status.network.drift.is_none();
     Ok(if good { End::Done } else { End::NotAsWanted })
 }
 

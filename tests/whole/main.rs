@@ -68,6 +68,7 @@ mod metrics;
 mod more_time;
 mod moves;
 mod mtu;
+mod named;
 mod names;
 mod namespaces;
 mod network_exchange;

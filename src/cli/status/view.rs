@@ -41,11 +41,32 @@ impl View {
 
     /// The status of the tenants that are shown.
     pub(in crate::cli) fn of(&self, status: &AppStatus) -> AppStatus {
-        let is_shown = |tenant: &&TenantStatus| {
-            let is_state = self.states.is_empty() || self.states.contains(&tenant.state);
-            is_state && !(self.failed && tenant.is_as_wanted())
-        };
-        let mut tenants: Vec<_> = status.tenants.iter().filter(is_shown).cloned().collect();
+        let shown = status.tenants.iter().filter(|tenant| self.shows(tenant));
+        let mut tenants: Vec<_> = shown.cloned().collect();
+        self.order(&mut tenants);
+        AppStatus {
+            app: status.app.clone(),
+            unwatched: status.unwatched.clone(),
+            network: status.network.clone(),
+            manifest: status.manifest.clone(),
+            tenants,
+            ..*status
+        }
+    }
+
+    /// The same, of a status that is not needed otherwise.
+    pub(in crate::cli) fn apply(&self, mut status: AppStatus) -> AppStatus {
+        status.tenants.retain(|tenant| self.shows(tenant));
+        self.order(&mut status.tenants);
+        status
+    }
+
+    fn shows(&self, tenant: &TenantStatus) -> bool {
+        let is_state = self.states.is_empty() || self.states.contains(&tenant.state);
+        is_state && !(self.failed && tenant.is_as_wanted())
+    }
+
+    fn order(&self, tenants: &mut [TenantStatus]) {
         match self.sort {
             None => {}
             Some(Sort::Name) => tenants.sort_by(|one, other| one.name.cmp(&other.name)),
@@ -59,14 +80,6 @@ impl View {
                     |tenant: &TenantStatus| -> Vec<IpAddr> { tenant.addresses.iter().collect() };
                 tenants.sort_by_cached_key(addresses);
             }
-        }
-        AppStatus {
-            app: status.app.clone(),
-            unwatched: status.unwatched.clone(),
-            network: status.network.clone(),
-            manifest: status.manifest.clone(),
-            tenants,
-            ..*status
         }
     }
 }

@@ -67,24 +67,22 @@ impl<'a> Tenants<'a> {
     /// These tenants, each once, if all of them exist. If none is named: all, in the order of the
     /// manifest.
     pub(crate) fn names(self, tenants: &[TenantName]) -> Result<Vec<TenantName>, Unknown> {
-        if tenants.is_empty() {
-            let mut names: Vec<TenantName> = self.supervisor.names().cloned().collect();
-            names.sort_by_cached_key(|name| self.reloads.place(name));
-            return Ok(names);
-        }
         let unknown = |name: &&TenantName| self.supervisor.tenant(name).is_none();
-        match tenants.iter().find(unknown) {
-            Some(tenant) => Err(Unknown {
-                tenant: tenant.clone(),
-            }),
-            None => {
-                // The length of an answer, and of a subscription's queue, is limited by the number
-                // of tenants, not by what a client repeats.
-                let mut seen = HashSet::new();
-                let once = tenants.iter().filter(|tenant| seen.insert(*tenant));
-                Ok(once.cloned().collect())
-            }
+        if let Some(tenant) = tenants.iter().find(unknown) {
+            let tenant = tenant.clone();
+            return Err(Unknown { tenant });
         }
+        if let [one] = tenants {
+            return Ok(vec![one.clone()]);
+        }
+        // The length of an answer, and of a subscription's queue, is limited by the number of tenants, not by
+        // what a client repeats.
+        let meant: HashSet<&TenantName> = tenants.iter().collect();
+        let is_meant = |name: &&TenantName| meant.is_empty() || meant.contains(name);
+        let names = self.supervisor.names().filter(is_meant);
+        let mut names: Vec<TenantName> = names.cloned().collect();
+        names.sort_by_cached_key(|name| self.reloads.place(name));
+        Ok(names)
     }
 
     /// These tenants, as [`Tenants::names`] returns them, and where their logs are.
