@@ -1,10 +1,11 @@
 //! Orphans: tenants that an earlier supervisor ran and that are not in the manifest any more. They
 //! are ended before any tenant starts, so that a new tenant can use their address and datastore.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use futures_util::future::join_all;
+use tokio::sync::OnceCell;
 use tokio::time::{Instant, sleep};
 
 use tenantd_core::name::{AppName, TenantName};
@@ -41,10 +42,10 @@ impl Recovery {
             Err(failure) => return tracing::warn!("cannot look for orphans: {failure}"),
         };
         let orphans = found.iter().filter(|tenant| !planned.contains(tenant));
-        let tree = self.host.cgroups.as_ref().map(|cgroups| &cgroups.tree);
+        let links = &Links::default();
         join_all(orphans.map(|tenant| async move {
             match self
-                .end_orphan(tree, tenant, previous.netns_of(tenant))
+                .end_orphan(links, tenant, previous.netns_of(tenant))
                 .await
             {
                 Ok(()) => {
@@ -58,12 +59,13 @@ impl Recovery {
 
     async fn end_orphan(
         &self,
-        tree: Option<&Tree>,
+        links: &Links,
         tenant: &TenantName,
         netns: Option<u64>,
     ) -> Result<(), Failure> {
         let app = &self.host.app;
-        end_processes(app, tree, tenant, netns).await?;
+        let tree = self.host.cgroups.as_ref().map(|cgroups| &cgroups.tree);
+        end_processes(app, (tree, links), tenant, netns).await?;
         // It would hold the pipes, the socket and the log files as long as it lives.
         if let Err(failure) = self.host.collector.remove(tenant).await {
             tracing::warn!(%tenant, "{tenant}: {failure}");
@@ -80,13 +82,32 @@ pub(crate) async fn end(
     tenant: &TenantName,
     netns: Option<u64>,
 ) -> Result<(), Failure> {
-    end_processes(app, tree, tenant, netns).await?;
+    end_processes(app, (tree, &Links::default()), tenant, netns).await?;
     remove(app, tenant)
+}
+
+/// The links of an application, which are looked for once for all orphans, and only if one has no cgroup.
+#[derive(Debug, Default)]
+struct Links(OnceCell<BTreeMap<TenantName, Marked>>);
+
+impl Links {
+    async fn of(&self, app: &AppName, tenant: &TenantName) -> Result<Option<&Marked>, Failure> {
+        let look = || async {
+            let app = app.clone();
+            let found = blocking(move || crate::gc::look(&app))
+                .await?
+                .ours
+                .into_iter();
+            let found = found.filter_map(|link| Some((link.tenant.clone()?, link)));
+            Ok(found.collect())
+        };
+        Ok(self.0.get_or_try_init(look).await?.get(tenant))
+    }
 }
 
 async fn end_processes(
     app: &AppName,
-    tree: Option<&Tree>,
+    (tree, links): (Option<&Tree>, &Links),
     tenant: &TenantName,
     netns: Option<u64>,
 ) -> Result<(), Failure> {
@@ -94,7 +115,7 @@ async fn end_processes(
         (Some(leaf), _) => end_leaf(app, &leaf).await?,
         (None, None) if tree.is_some() => {}
         // Its supervisor used no cgroup for it, or one that this one cannot find.
-        (None, netns) => end_without_leaf(app, tenant, netns).await?,
+        (None, netns) => end_without_leaf(links.of(app, tenant).await?, netns).await?,
     }
     crash::point("orphan: ended", tenant.as_str());
     Ok(())
@@ -107,15 +128,8 @@ fn remove(app: &AppName, tenant: &TenantName) -> Result<(), Failure> {
 
 /// Ends an orphan that has no cgroup, or proves that no process of it is left: it has no link. A link exists as long as its
 /// network namespace; afterwards, another one may have the number of that.
-async fn end_without_leaf(
-    app: &AppName,
-    tenant: &TenantName,
-    netns: Option<u64>,
-) -> Result<(), Failure> {
-    let of = app.clone();
-    let survey = blocking(move || crate::gc::look(&of)).await?;
-    let is_its = |link: &&Marked| link.tenant.as_ref() == Some(tenant);
-    match (survey.ours.iter().find(is_its), netns) {
+async fn end_without_leaf(link: Option<&Marked>, netns: Option<u64>) -> Result<(), Failure> {
+    match (link, netns) {
         (None, _) => Ok(()),
         (Some(_), Some(netns)) => end_netns(netns).await,
         (Some(link), None) => {
