@@ -24,6 +24,7 @@ use super::init::Mark;
 use super::layout::open_folder;
 use crate::boot;
 use crate::launch::raw;
+use crate::one_record;
 use crate::quota::snapshot;
 use tenantd_core::name::{AppName, TenantName};
 use tenantd_core::plan::model::DatastorePlan;
@@ -128,7 +129,7 @@ fn all() -> impl Iterator<Item = (String, String, Record)> {
 }
 
 fn read_at(path: &Path) -> Result<Option<Record>, Failure> {
-    let text = match fs::read(path) {
+    let text = match one_record::read_bytes(path) {
         Ok(text) if text.is_empty() => return Ok(None),
         Ok(text) => text,
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
