@@ -4,6 +4,8 @@
 //! This process, not the supervisor, drives the batches: if it is interrupted, no further batch begins.
 //! Tenants that were restarted stay so.
 
+use std::collections::BTreeSet;
+
 use anyhow::Context;
 use jiff::Timestamp;
 
@@ -14,12 +16,17 @@ use super::interrupts::Interrupts;
 use super::outcome::{Became, Outcome, list, reached, state};
 use super::progress::{self, Doing, Progress};
 use super::select;
-use tenantd_api::client::Connection;
+use tenantd_api::client::pattern::Pattern;
 use tenantd_api::client::watch::Waiting;
+use tenantd_api::client::{ClientError, Connection};
 use tenantd_api::wire::{Program, TenantStatus, Verb, Want};
 use tenantd_core::name::{AppName, TenantName};
 
 const VERB: Verb = Verb::Restart;
+
+/// How many tenants that were restarted last are looked at after each batch. All that were restarted are looked at whenever
+/// there are a quarter more of them, and at the end.
+const RECENT: usize = 200;
 
 /// Up to this many tenants, the command that restarts the rest names them.
 const FEW: usize = 10;
@@ -27,8 +34,8 @@ const FEW: usize = 10;
 pub(super) fn roll(app: &AppName, what: &Restart) -> anyhow::Result<End> {
     super::converse(async {
         let mut connection = Connection::open(app).await?;
-        let asked = connection.status(&[]).await?;
         let typed = &what.act.which.names;
+        let asked = select::status(typed, async |names| connection.status(names).await).await?;
         let asked = select::chosen(asked, typed);
         let asked = asked
             .map_err(|error| select::unchanged(error, typed))?
@@ -52,6 +59,25 @@ pub(super) fn roll(app: &AppName, what: &Restart) -> anyhow::Result<End> {
     })
 }
 
+/// Which tenants are looked at after a batch. To look at all of thousands after each would take longer than to restart them.
+#[derive(Default)]
+struct Back {
+    /// How many were restarted when all were looked at.
+    looked_at: usize,
+}
+
+impl Back {
+    /// The number of the first tenant to look at, if so many of all were restarted.
+    fn first(&mut self, done: usize, all: usize) -> usize {
+        let is_due = done == all || done - self.looked_at > self.looked_at / 4;
+        if is_due {
+            self.looked_at = done;
+            return 0;
+        }
+        done.saturating_sub(RECENT)
+    }
+}
+
 struct Roll<'a> {
     app: &'a AppName,
     batches: usize,
@@ -65,17 +91,18 @@ struct Roll<'a> {
 
 impl Roll<'_> {
     async fn roll(mut self, names: &[TenantName], batch: usize) -> anyhow::Result<End> {
-        let mut done = 0;
+        let (mut done, mut back) = (0, Back::default());
         for (number, batch) in (1..).zip(names.chunks(batch)) {
             let complete = self.batch(number, batch).await?;
             done += batch.len();
-            let now = self.connection.status(&[]).await?.tenants;
             if complete {
-                self.look_back(&now, &names[..done])?;
+                let first = back.first(done, names.len());
+                self.look_back(&names[first..done]).await?;
             }
             let interrupted = !complete || self.interrupted && number < self.batches;
             if interrupted || self.progress.failed().next().is_some() {
                 self.say_halted(number, interrupted)?;
+                let now = self.status(names).await?;
                 self.say_where(&now, names, done)?;
                 return Ok(self.progress.finish(interrupted)?);
             }
@@ -108,14 +135,24 @@ impl Roll<'_> {
         Ok(true)
     }
 
-    /// A program may become ready and fail soon after: looks at the earlier batches as well.
-    fn look_back(&mut self, now: &[TenantStatus], restarted: &[TenantName]) -> anyhow::Result<()> {
+    /// The status of these tenants, but of those that were removed meanwhile.
+    async fn status(&mut self, names: &[TenantName]) -> Result<Vec<TenantStatus>, ClientError> {
+        let connection = &mut self.connection;
+        let typed: Vec<Pattern> = names.iter().cloned().map(Pattern::from).collect();
+        let asked = select::status(&typed, async |names| connection.status(names).await).await;
+        let mut tenants = asked?.tenants;
+        let names: BTreeSet<&TenantName> = names.iter().collect();
+        tenants.retain(|tenant| names.contains(&tenant.name));
+        Ok(tenants)
+    }
+
+    /// A program may become ready and fail soon after: looks at tenants of earlier batches as well.
+    async fn look_back(&mut self, restarted: &[TenantName]) -> anyhow::Result<()> {
         let failed: Vec<TenantName> = self.progress.failed().cloned().collect();
-        for tenant in now {
-            let is_new = restarted.contains(&tenant.name) && !failed.contains(&tenant.name);
-            if is_new && !reached(VERB, tenant) {
-                let text = format!("no longer ready: {}", state(tenant));
-                let outcome = Outcome::of(tenant, Became::Failed).saying(text);
+        for tenant in self.status(restarted).await? {
+            if !failed.contains(&tenant.name) && !reached(VERB, &tenant) {
+                let text = format!("no longer ready: {}", state(&tenant));
+                let outcome = Outcome::of(&tenant, Became::Failed).saying(text);
                 self.progress.settled(outcome)?;
             }
         }
@@ -140,7 +177,6 @@ impl Roll<'_> {
         names: &[TenantName],
         done: usize,
     ) -> anyhow::Result<()> {
-        let now: Vec<_> = now.iter().filter(|t| names.contains(&t.name)).collect();
         let runs = |program| {
             let those = now.iter().filter(move |t| t.program == program);
             list(those.map(|tenant| &tenant.name))
@@ -170,5 +206,33 @@ impl Roll<'_> {
         };
         self.progress.hint_if_interrupted(hint);
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn all_are_looked_at_again_and_again_but_thousands_not_after_each_batch() {
+        const ALL: usize = 3000;
+        let (mut back, mut looks) = (Back::default(), 0);
+        let mut last_look = vec![0; ALL];
+        for done in 1..=ALL {
+            let first = back.first(done, ALL);
+            assert!(done > RECENT || first == 0, "{done}: {first}");
+            assert!(done - first >= RECENT.min(done), "{done}: {first}");
+            looks += done - first;
+            for (tenant, last) in (1..).zip(&mut last_look[..done]) {
+                // At the latest when there are a quarter more.
+                assert!(
+                    *last == 0 || done - *last <= 2 + done / 4,
+                    "{tenant}: {last}, {done}"
+                );
+            }
+            last_look[first..done].fill(done);
+        }
+        assert!(last_look.iter().all(|last| *last == ALL));
+        assert!(looks < (RECENT + 8) * ALL, "{looks}");
     }
 }

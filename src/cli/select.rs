@@ -31,6 +31,21 @@ pub(super) async fn ask(
     meant(&status, typed)
 }
 
+/// The status of the tenants that are meant, and perhaps of others, for [`chosen`]. `ask` asks the supervisor for the
+/// status of these tenants, or of all if there is none.
+///
+/// Names alone cost the supervisor as many tenants as are named. Patterns, and unknown names, which are all reported, cost
+/// all that there are.
+pub(super) async fn status(
+    typed: &[Pattern],
+    mut ask: impl AsyncFnMut(&[TenantName]) -> Result<AppStatus, ClientError>,
+) -> Result<AppStatus, ClientError> {
+    match ask(&plain(typed).unwrap_or_default()).await {
+        Err(ClientError::UnknownTenant { .. }) => ask(&[]).await,
+        asked => asked,
+    }
+}
+
 /// The typed names, each once; `None` if there is a pattern among them.
 pub(super) fn plain(typed: &[Pattern]) -> Option<Vec<TenantName>> {
     let names: Option<Vec<TenantName>> = typed.iter().map(Pattern::name).collect();

@@ -19,7 +19,6 @@ use self::table::{Known, Lines, is_given_up};
 use self::view::View;
 use super::last_line::{last_lines, last_lines_before};
 use super::{End, learned, outcome, select};
-use tenantd_api::client::ClientError;
 use tenantd_api::client::pattern::Pattern;
 use tenantd_api::client::survey::{PATIENCE, ask};
 use tenantd_api::wire::{AppStatus, Program, StateWord, TenantStatus};
@@ -42,13 +41,8 @@ pub(super) fn status(
     view: &View,
     json: bool,
 ) -> anyhow::Result<End> {
-    // Patterns and unknown names need the names of all.
-    let plain = select::plain(names).unwrap_or_default();
     let status = super::converse(async {
-        match ask(app, &plain, PATIENCE).await {
-            Err(ClientError::UnknownTenant { .. }) => Ok(ask(app, &[], PATIENCE).await?),
-            asked => Ok(asked?),
-        }
+        Ok(select::status(names, async |names| ask(app, names, PATIENCE).await).await?)
     })?;
     let status = select::chosen(status, names)?;
     let good = status.tenants.iter().all(TenantStatus::is_as_wanted);

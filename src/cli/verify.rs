@@ -127,7 +127,7 @@ fn mended(before: Found, now: Found, repaired: RepairedList) -> Found {
 }
 
 fn examine(app: &AppName, what: &Verify) -> anyhow::Result<Found> {
-    let (manifest, running) = applied::running(app)?;
+    let (manifest, running) = applied::running(app, &what.names)?;
     let (plan, _) = plan::read(&manifest)?;
     let names: Vec<TenantName> = plan.tenants.iter().map(|it| it.name.clone()).collect();
     let named = pattern::resolve(&names, &what.names).map_err(|error| unmatched(app, &error))?;

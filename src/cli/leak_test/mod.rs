@@ -52,7 +52,7 @@ pub(super) fn leak_test(selector: &Selector, what: &LeakTest) -> anyhow::Result<
         bail!("`leak-test` enters a tenant, which needs root: try again with sudo");
     }
     let app = starting::find(selector)?;
-    let (manifest, tenants) = applied::running(&app)?;
+    let (manifest, tenants) = applied::running(&app, &[])?;
     let running = tenants.into_iter().map(|it| it.name).collect();
     let (plan, _) = plan::read(&manifest)?;
     let (tenant, neighbours) = chosen(&app, running, what)?;

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use super::typed::Logged;
 use super::{FOLDER, journal, unread};
-use crate::cli::{converse, unmatched};
+use crate::cli::{converse, select, unmatched};
 use tenantd_api::client::pattern::{self, Pattern, Unmatched};
 use tenantd_api::client::{ClientError, Connection};
 use tenantd_api::wire::LogPlace;
@@ -28,7 +28,10 @@ pub(super) struct Chosen {
 pub(super) fn choose(app: &AppName, logged: &Logged) -> anyhow::Result<Chosen> {
     let asked = converse(async {
         Ok(match Connection::open(app).await {
-            Ok(mut connection) => connection.status(&[]).await,
+            Ok(mut connection) => {
+                let names = if logged.all { &[] } else { &logged.names[..] };
+                select::status(names, async |names| connection.status(names).await).await
+            }
             Err(error) => Err(error),
         })
     })?;

@@ -15,7 +15,7 @@ use crate::cli::status::{self};
 use crate::cli::{End, select};
 use tenantd_api::client::survey::{PATIENCE, ask};
 use tenantd_api::wire::AppStatus;
-use tenantd_core::name::AppName;
+use tenantd_core::name::{AppName, TenantName};
 
 pub(super) fn print(app: &AppName, what: &Top) -> anyhow::Result<End> {
     let begun = Instant::now();
@@ -50,6 +50,7 @@ pub(super) fn print(app: &AppName, what: &Top) -> anyhow::Result<End> {
 }
 
 fn asked(app: &AppName, what: &Top) -> anyhow::Result<AppStatus> {
-    let status = crate::cli::converse(async { Ok(ask(app, &[], PATIENCE).await?) })?;
+    let ask = async |names: &[TenantName]| ask(app, names, PATIENCE).await;
+    let status = crate::cli::converse(async { Ok(select::status(&what.names, ask).await?) })?;
     select::chosen(status, &what.names)
 }
