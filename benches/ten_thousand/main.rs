@@ -119,11 +119,13 @@ fn size(crew: &Crew, sheet: &mut Sheet, when: &str) {
 fn status(crew: &Crew, sheet: &mut Sheet) {
     let logged = crew.log().len();
     let (mut asked, mut printed, mut waited) = (Vec::new(), Vec::new(), Duration::ZERO);
+    let mut completed = Vec::new();
     for _ in 0..ROUNDS {
         let (taken, wait) = steps::status(crew);
         asked.push(ms(taken));
         waited = waited.max(wait);
         printed.push(ms(steps::printed(crew)));
+        completed.push(ms(steps::completed(crew)));
     }
     let long = steps::longest(&crew.log()[logged..]).max(LONG);
     sheet.figure(
@@ -133,6 +135,10 @@ fn status(crew: &Crew, sheet: &mut Sheet) {
     sheet
         .figure("status --json of all, ms", vec![median(printed)])
         .goal(250.0);
+    sheet.figure(
+        "completion of a name, until a shell has it, ms",
+        vec![median(completed)],
+    );
     sheet
         .figure("longest stretch of the loop meanwhile, ms", vec![ms(long)])
         .goal(5.0);

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
+use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
@@ -11,6 +12,7 @@ use tenantd_api::client::Connection;
 use tenantd_api::wire;
 use tenantd_core::name::AppName;
 
+use crate::PROGRAM;
 use crate::crew::Crew;
 use crate::support::daemon::signal;
 
@@ -37,6 +39,23 @@ pub fn printed(crew: &Crew) -> Duration {
     let begun = Instant::now();
     crew.tell(&["status", "--json"]).expect(0);
     begun.elapsed()
+}
+
+/// The time until a shell has the names of all tenants, of which it completes one.
+pub fn completed(crew: &Crew) -> Duration {
+    let begun = Instant::now();
+    // As the completion of bash asks: the fourth word is to be completed.
+    let said = Command::new(PROGRAM)
+        .args(["--", "tenantd", "--app", crew.app(), "status", "t"])
+        .env("TENANTD_COMPLETE", "bash")
+        .env("_CLAP_COMPLETE_INDEX", "4")
+        .env("_CLAP_IFS", "\n")
+        .output()
+        .unwrap();
+    let taken = begun.elapsed();
+    let names = String::from_utf8(said.stdout).unwrap();
+    assert_eq!(names.lines().count(), crew.victims().len(), "{names}");
+    taken
 }
 
 /// Kills some tenants at random, and waits until each runs again, as another process.
