@@ -214,17 +214,14 @@ pub(crate) fn file_of(datastore: BorrowedFd<'_>) -> Result<PathBuf, Errno> {
 }
 
 pub(crate) fn make_folder() -> Result<(), Errno> {
-    let make = |folder: &str, mode| match DirBuilder::new().mode(mode).create(folder) {
-        Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => {
-            Err(Errno::from_io_error(&error).unwrap_or(Errno::IO))
+    for (folder, mode) in [(super::runtime::ROOT, 0o755), (LOCKS, 0o700)] {
+        match DirBuilder::new().mode(mode).create(folder) {
+            Ok(()) => {}
+            Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
+            Err(error) => return Err(Errno::from_io_error(&error).unwrap_or(Errno::IO)),
         }
-        _ => Ok(()),
-    };
-    let locks = || make(LOCKS, 0o700);
-    match locks() {
-        Err(Errno::NOENT) => make(super::runtime::ROOT, 0o755).and_then(|()| locks()),
-        made => made,
     }
+    Ok(())
 }
 
 fn patiently(

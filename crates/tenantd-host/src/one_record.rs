@@ -1,5 +1,5 @@
-//! Reads small files with few system calls: those of the kernel that have one record, as `cgroup.events` or `stat` of
-//! proc_pid_stat(5), short lists, and configuration such as `/etc/hosts`.
+//! Reads small files of the kernel with few system calls: those that have one record, as `cgroup.events` or `stat` of
+//! proc_pid_stat(5), and short lists.
 
 use std::fs::File;
 use std::io::{self, ErrorKind, Read};
@@ -30,30 +30,9 @@ pub(crate) fn read_list(path: impl AsRef<Path>) -> io::Result<String> {
     read_until(path.as_ref(), ROOM - LINE_MAX)
 }
 
-/// The bytes of such a file, or of a regular file that is small. A regular file is read as [`read`] does it: less than what
-/// was asked for is its end, see read(2).
-///
-/// # Errors
-/// Those of open(2) and read(2).
-pub(crate) fn read_bytes(path: impl AsRef<Path>) -> io::Result<Vec<u8>> {
-    rest(&mut File::open(path)?, ROOM)
-}
-
-/// The bytes of an open file, from its position to its end.
-///
-/// # Errors
-/// Those of read(2).
-pub(crate) fn read_open(file: &mut File) -> io::Result<Vec<u8>> {
-    rest(file, ROOM)
-}
-
 /// Reads until a read returns less than `full` bytes.
 fn read_until(path: &Path, full: usize) -> io::Result<String> {
-    let text = rest(&mut File::open(path)?, full)?;
-    String::from_utf8(text).map_err(|error| io::Error::new(ErrorKind::InvalidData, error))
-}
-
-fn rest(file: &mut File, full: usize) -> io::Result<Vec<u8>> {
+    let mut file = File::open(path)?;
     let mut text = Vec::new();
     let mut room = [0; ROOM];
     loop {
@@ -61,13 +40,14 @@ fn rest(file: &mut File, full: usize) -> io::Result<Vec<u8>> {
             Ok(length) => {
                 text.extend_from_slice(room.get(..length).unwrap_or_default());
                 if length < full {
-                    return Ok(text);
+                    break;
                 }
             }
             Err(error) if error.kind() == ErrorKind::Interrupted => {}
             Err(error) => return Err(error),
         }
     }
+    String::from_utf8(text).map_err(|error| io::Error::new(ErrorKind::InvalidData, error))
 }
 
 #[cfg(test)]
@@ -81,7 +61,6 @@ mod tests {
         for length in [0, 1, ROOM - 1, ROOM, ROOM + 1, 3 * ROOM] {
             std::fs::write(&path, "a".repeat(length)).unwrap();
             assert_eq!(read(&path).unwrap().len(), length);
-            assert_eq!(read_bytes(&path).unwrap().len(), length);
         }
         std::fs::write(&path, b"\xe9").unwrap();
         assert_eq!(read(&path).unwrap_err().kind(), ErrorKind::InvalidData);

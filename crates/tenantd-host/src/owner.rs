@@ -11,6 +11,7 @@
 //! This host takes over what it had before, also after a crash or a reboot: then the claim decides.
 
 use std::fmt;
+use std::fs;
 use std::os::fd::{AsRawFd, BorrowedFd};
 use std::path::{Path, PathBuf};
 
@@ -20,7 +21,6 @@ use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 
 use crate::boot;
-use crate::one_record;
 use tenantd_core::stage::{Failure, Stage};
 
 /// The attribute.
@@ -113,7 +113,7 @@ impl Here {
         let host = rustix::system::uname();
         let host = host.nodename().to_string_lossy().into_owned();
         // Another error, such as EMFILE, passes. Without the id this host would take its own records for another's.
-        let machine = match one_record::read("/etc/machine-id") {
+        let machine = match fs::read_to_string("/etc/machine-id") {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => String::new(),
             read => read?,
         };

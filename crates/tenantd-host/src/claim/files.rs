@@ -26,9 +26,6 @@ const NEW: &str = "new";
 /// The maximum size of a record in bytes: two names and a path.
 const RECORD_MAX: u64 = 8192;
 
-/// The bytes for which there is room at first. A record has some 250.
-const ROOM: usize = 1024;
-
 /// How often, and with which pause, the lock is tried: 5 s in all. Another supervisor holds it for some
 /// microseconds, unless it is stopped.
 const PATIENCE: (u32, Duration) = (25_000, Duration::from_micros(200));
@@ -96,8 +93,7 @@ impl Files {
 
     /// Reads the record.
     pub(super) fn read(&self) -> io::Result<Option<Record>> {
-        // It is read at once then.
-        let mut text = Vec::with_capacity(ROOM);
+        let mut text = Vec::new();
         match File::open(&self.record) {
             Ok(file) => file.take(RECORD_MAX).read_to_end(&mut text)?,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),

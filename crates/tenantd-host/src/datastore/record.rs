@@ -24,7 +24,6 @@ use super::init::Mark;
 use super::layout::open_folder;
 use crate::boot;
 use crate::launch::raw;
-use crate::one_record;
 use crate::quota::snapshot;
 use tenantd_core::name::{AppName, TenantName};
 use tenantd_core::plan::model::DatastorePlan;
@@ -129,7 +128,7 @@ fn all() -> impl Iterator<Item = (String, String, Record)> {
 }
 
 fn read_at(path: &Path) -> Result<Option<Record>, Failure> {
-    let text = match one_record::read_bytes(path) {
+    let text = match fs::read(path) {
         Ok(text) if text.is_empty() => return Ok(None),
         Ok(text) => text,
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),

@@ -8,7 +8,7 @@
 
 use std::collections::BTreeSet;
 use std::fs::{self, OpenOptions};
-use std::io::{self, ErrorKind, Seek, SeekFrom, Write};
+use std::io::{self, ErrorKind, Read, Seek, SeekFrom, Write};
 use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
@@ -23,7 +23,6 @@ use super::Order;
 use super::mounts::Mounts;
 use super::trees;
 use super::view::{on, opened};
-use crate::one_record;
 use crate::targets::{MountNamespace, on_own_thread};
 use tenantd_core::plan::model::{LaunchPlan, LinkPlan};
 use tenantd_core::plan::names::text::{self, HostNames};
@@ -63,7 +62,7 @@ pub struct OwnFile {
 /// # Errors
 /// Those of reading a file.
 pub fn host_names() -> io::Result<HostNames> {
-    let read = |path: &str| match one_record::read_bytes(path) {
+    let read = |path: &str| match fs::read(path) {
         Ok(bytes) => Ok(String::from_utf8_lossy(&bytes).into_owned()),
         Err(error) => match error.kind() {
             ErrorKind::NotFound | ErrorKind::NotADirectory => Ok(String::new()),
@@ -183,7 +182,8 @@ fn write_in_place(path: &Path, text: &str, create: bool) -> io::Result<()> {
         .truncate(false)
         .custom_flags(libc::O_NOFOLLOW)
         .open(path)?;
-    let old = one_record::read_open(&mut file)?;
+    let mut old = Vec::new();
+    file.read_to_end(&mut old)?;
     if old == text.as_bytes() {
         return Ok(());
     }

@@ -14,7 +14,6 @@ use super::{on, opened};
 use crate::launch::Order;
 use crate::launch::mounts::Mounts;
 use crate::launch::trees;
-use crate::one_record;
 use tenantd_core::machine_id;
 use tenantd_core::plan::model::MACHINE_IDS;
 use tenantd_core::stage::{Failure, Stage};
@@ -35,7 +34,7 @@ pub(in crate::launch) fn id(order: &Order<'_>, mounts: &mut Mounts) -> Result<()
         let failed =
             |error: io::Error| on(STAGE, path)(Errno::from_io_error(&error).unwrap_or(Errno::IO));
         let (real, text) =
-            match fs::canonicalize(path).and_then(|real| Ok((one_record::read(&real)?, real))) {
+            match fs::canonicalize(path).and_then(|real| Ok((fs::read_to_string(&real)?, real))) {
                 Ok((text, real)) => (real, text),
                 Err(error) if error.kind() == ErrorKind::NotFound => continue,
                 Err(error) => return Err(failed(error)),
@@ -72,7 +71,7 @@ fn is_tenants(order: &Order<'_>, mounts: &Mounts, file: &Path) -> bool {
 
 /// Writes it, unless it is there.
 fn write(path: &Path, text: &str) -> io::Result<()> {
-    if one_record::read(path).is_ok_and(|found| found == text) {
+    if fs::read_to_string(path).is_ok_and(|found| found == text) {
         return Ok(());
     }
     let new = path.with_extension("new");
