@@ -44,7 +44,7 @@ pub fn printed(crew: &Crew) -> Duration {
 /// The time until a shell has the names of all tenants, of which it completes one.
 pub fn completed(crew: &Crew) -> Duration {
     let begun = Instant::now();
-    // As the completion of bash asks: the fourth word is to be completed.
+    // As the completion of bash asks: the last word, which has the number 4, is to be completed.
     let said = Command::new(PROGRAM)
         .args(["--", "tenantd", "--app", crew.app(), "status", "t"])
         .env("TENANTD_COMPLETE", "bash")

@@ -16,7 +16,6 @@ use super::interrupts::Interrupts;
 use super::outcome::{Became, Outcome, list, reached, state};
 use super::progress::{self, Doing, Progress};
 use super::select;
-use tenantd_api::client::pattern::Pattern;
 use tenantd_api::client::watch::Waiting;
 use tenantd_api::client::{ClientError, Connection};
 use tenantd_api::wire::{Program, TenantStatus, Verb, Want};
@@ -138,8 +137,7 @@ impl Roll<'_> {
     /// The status of these tenants, but of those that were removed meanwhile.
     async fn status(&mut self, names: &[TenantName]) -> Result<Vec<TenantStatus>, ClientError> {
         let connection = &mut self.connection;
-        let typed: Vec<Pattern> = names.iter().cloned().map(Pattern::from).collect();
-        let asked = select::status(&typed, async |names| connection.status(names).await).await;
+        let asked = select::named(names, async |names| connection.status(names).await).await;
         let mut tenants = asked?.tenants;
         let names: BTreeSet<&TenantName> = names.iter().collect();
         tenants.retain(|tenant| names.contains(&tenant.name));

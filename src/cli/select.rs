@@ -8,6 +8,10 @@ use tenantd_api::client::{ClientError, Connection};
 use tenantd_api::wire::AppStatus;
 use tenantd_core::name::{AppName, TenantName};
 
+/// How many tenants are asked for by their names. A request has at most [`REQUEST_MAX`](tenantd_api::wire::REQUEST_MAX) bytes, and
+/// a command line can have more names.
+const NAMED_MAX: usize = 1000;
+
 /// Asks the supervisor which tenants are meant. Nothing typed means all, and gives an empty list,
 /// as on the wire.
 ///
@@ -19,15 +23,7 @@ pub(super) async fn ask(
     if typed.is_empty() {
         return Ok(Vec::new());
     }
-    // Names alone cost the supervisor as many tenants as are named, not all that there are.
-    if let Some(names) = plain(typed) {
-        match connection.status(&names).await {
-            Ok(_) => return Ok(names),
-            Err(ClientError::UnknownTenant { .. }) => {}
-            Err(error) => return Err(error.into()),
-        }
-    }
-    let status = connection.status(&[]).await?;
+    let status = status(typed, async |names| connection.status(names).await).await?;
     meant(&status, typed)
 }
 
@@ -38,10 +34,19 @@ pub(super) async fn ask(
 /// all that there are.
 pub(super) async fn status(
     typed: &[Pattern],
+    ask: impl AsyncFnMut(&[TenantName]) -> Result<AppStatus, ClientError>,
+) -> Result<AppStatus, ClientError> {
+    named(&plain(typed).unwrap_or_default(), ask).await
+}
+
+/// The same for names; all, if there is none.
+pub(super) async fn named(
+    names: &[TenantName],
     mut ask: impl AsyncFnMut(&[TenantName]) -> Result<AppStatus, ClientError>,
 ) -> Result<AppStatus, ClientError> {
-    match ask(&plain(typed).unwrap_or_default()).await {
-        Err(ClientError::UnknownTenant { .. }) => ask(&[]).await,
+    let few = if names.len() <= NAMED_MAX { names } else { &[] };
+    match ask(few).await {
+        Err(ClientError::UnknownTenant { .. }) if !few.is_empty() => ask(&[]).await,
         asked => asked,
     }
 }
@@ -99,4 +104,46 @@ fn similar_tenant(app: &AppName, tenant: &str) -> Option<anyhow::Error> {
     let typed = tenant.parse().ok()?;
     let asked = super::converse(async { Ok(Connection::open(app).await?.status(&[]).await?) });
     meant(&asked.ok()?, &[typed]).err()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tenantd_api::wire::REQUEST_MAX;
+    use tenantd_core::name::TENANT_NAME_MAX;
+
+    /// How many names were asked for, one time after the other, of a supervisor that knows none of them.
+    fn asked(names: &[TenantName]) -> Vec<usize> {
+        let mut asked = Vec::new();
+        let refused = super::super::converse(async {
+            let ask = async |names: &[TenantName]| {
+                asked.push(names.len());
+                Err(ClientError::UnknownTenant {
+                    app: "wiki".parse().unwrap(),
+                    tenant: "acme".to_owned(),
+                })
+            };
+            Ok(named(names, ask).await?)
+        });
+        assert!(refused.is_err());
+        asked
+    }
+
+    #[test]
+    fn all_are_asked_for_if_a_name_is_unknown_or_there_are_too_many() {
+        let names: Vec<TenantName> = (0..=NAMED_MAX)
+            .map(|number| format!("t{number}").parse().unwrap())
+            .collect();
+        assert_eq!(asked(&names[..2]), [2, 0]);
+        assert_eq!(asked(&names[..NAMED_MAX]), [NAMED_MAX, 0]);
+        assert_eq!(asked(&names), [0]);
+        assert_eq!(asked(&[]), [0]);
+    }
+
+    #[test]
+    fn a_request_has_room_for_as_many_names() {
+        let longest: TenantName = "a".repeat(TENANT_NAME_MAX).parse().unwrap();
+        let names = vec![longest; NAMED_MAX];
+        assert!(serde_json::to_vec(&names).unwrap().len() < REQUEST_MAX / 2);
+    }
 }

@@ -188,10 +188,11 @@ fn gc_removes_the_entries_of_tenants_that_are_gone() {
     let app = "wiki".parse().unwrap();
     let found = residue::survey(&app, &std::collections::BTreeSet::new()).unwrap();
     assert_eq!(found.ours.len(), 1, "the hub: {found:?}");
-    found
-        .ours
-        .iter()
-        .for_each(|link| residue::remove(link).unwrap());
+    for link in &found.ours {
+        assert!(link.is_there().unwrap(), "{link:?}");
+        residue::remove(link).unwrap();
+        assert!(!link.is_there().unwrap(), "{link:?}");
+    }
     assert_eq!(ip("neigh show proxy"), "");
     are_nobodys(&client, &[TENANT4, TENANT6]);
 }

@@ -185,6 +185,12 @@ impl Supervisor {
         self.tenants.values().map(|slot| slot.tenant.name())
     }
 
+    /// When a tenant was planned among all, as a number that orders them; `None` if it does not exist.
+    #[must_use]
+    pub fn place(&self, name: &TenantName) -> Option<u32> {
+        self.names.get(name).copied()
+    }
+
     /// The current views of all tenants, in the order in which they were planned.
     pub fn tenants(&self) -> impl Iterator<Item = View> + '_ {
         self.tenants.values().map(|slot| slot.tenant.view())

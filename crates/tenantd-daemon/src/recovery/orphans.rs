@@ -131,7 +131,7 @@ fn remove(app: &AppName, tenant: &TenantName) -> Result<(), Failure> {
 async fn end_without_leaf(link: Option<&Marked>, netns: Option<u64>) -> Result<(), Failure> {
     match (link, netns) {
         (None, _) => Ok(()),
-        (Some(_), Some(netns)) => end_netns(netns).await,
+        (Some(link), Some(netns)) => end_netns(link, netns).await,
         (Some(link), None) => {
             let why = "it has no record, and without cgroups its processes cannot be identified: left \
                        alone. End them, for example with kill(1), and start the supervisor again";
@@ -163,11 +163,16 @@ async fn end_leaf(app: &AppName, leaf: &Leaf) -> Result<(), Failure> {
     leaf.remove()
 }
 
-/// Ends all processes of a network namespace. Used only without a cgroup.
-async fn end_netns(inode: u64) -> Result<(), Failure> {
-    blocking(move || {
-        process::signal_netns(inode, libc::SIGTERM)?;
-        process::signal_netns(inode, libc::SIGCONT)
+/// Ends all processes of a network namespace. Used only without a cgroup. Before each signal, looks whether its link is
+/// still there: thousands may be ended at the same time, and each takes a while.
+async fn end_netns(link: &Marked, inode: u64) -> Result<(), Failure> {
+    let (first, last) = (link.clone(), link.clone());
+    blocking(move || match first.is_there()? {
+        true => {
+            process::signal_netns(inode, libc::SIGTERM)?;
+            process::signal_netns(inode, libc::SIGCONT).map(drop)
+        }
+        false => Ok(()),
     })
     .await?;
     let limit = Instant::now() + GRACE;
@@ -175,7 +180,11 @@ async fn end_netns(inode: u64) -> Result<(), Failure> {
     while blocking(is_left).await? && Instant::now() < limit {
         sleep(LOOK_AGAIN).await;
     }
-    blocking(move || process::kill_netns(inode, KILL_LIMIT)).await
+    blocking(move || match last.is_there()? {
+        true => process::kill_netns(inode, KILL_LIMIT),
+        false => Ok(()),
+    })
+    .await
 }
 
 async fn empties(leaf: &Leaf, within: Duration) -> Result<bool, Failure> {

@@ -1,7 +1,5 @@
 //! The contents of answers: the state of the tenants, and what is needed to join one.
 
-use std::collections::HashSet;
-
 use tenantd_api::wire::watch::ProgramExit;
 use tenantd_api::wire::{self, AppStatus, ExecLimit, ExecTarget, LogPlace, TenantStatus, Tracking};
 use tenantd_core::name::TenantName;
@@ -64,24 +62,22 @@ impl<'a> Tenants<'a> {
         }
     }
 
-    /// These tenants, each once, if all of them exist. If none is named: all, in the order of the
-    /// manifest.
+    /// These tenants, each once, if all of them exist; all, if none is named. In the order of the manifest.
     pub(crate) fn names(self, tenants: &[TenantName]) -> Result<Vec<TenantName>, Unknown> {
         let unknown = |name: &&TenantName| self.supervisor.tenant(name).is_none();
         if let Some(tenant) = tenants.iter().find(unknown) {
             let tenant = tenant.clone();
             return Err(Unknown { tenant });
         }
-        if let [one] = tenants {
-            return Ok(vec![one.clone()]);
-        }
+        let mut names: Vec<TenantName> = match tenants.is_empty() {
+            true => self.supervisor.names().cloned().collect(),
+            false => tenants.to_vec(),
+        };
+        let place = |name: &TenantName| (self.reloads.place(name), self.supervisor.place(name));
+        names.sort_by_cached_key(place);
         // The length of an answer, and of a subscription's queue, is limited by the number of tenants, not by
         // what a client repeats.
-        let meant: HashSet<&TenantName> = tenants.iter().collect();
-        let is_meant = |name: &&TenantName| meant.is_empty() || meant.contains(name);
-        let names = self.supervisor.names().filter(is_meant);
-        let mut names: Vec<TenantName> = names.cloned().collect();
-        names.sort_by_cached_key(|name| self.reloads.place(name));
+        names.dedup();
         Ok(names)
     }
 

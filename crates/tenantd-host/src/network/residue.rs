@@ -7,11 +7,14 @@
 use std::collections::BTreeSet;
 use std::io;
 
+use rustix::io::Errno;
+
 use tenantd_core::name::{AppName, TenantName};
 use tenantd_core::plan::derive;
 use tenantd_core::stage::{Failure, Stage};
 
 use super::firewall;
+use super::index::is_index;
 use super::link::{Found, Links};
 use super::listed;
 use super::refusal::broken;
@@ -26,6 +29,17 @@ pub struct Marked {
     pub tenant: Option<TenantName>,
     index: u32,
     mark: String,
+}
+
+impl Marked {
+    /// Whether the link is still there. Its network namespace exists as long.
+    ///
+    /// # Errors
+    /// A [`Failure`] of stage link.
+    pub fn is_there(&self) -> Result<bool, Failure> {
+        let failed = |errno: Errno| Failure::errno(Stage::Link, &self.name, errno.raw_os_error());
+        is_index(self.index).map_err(failed)
+    }
 }
 
 /// The links of an application on the host.
