@@ -189,7 +189,9 @@ gateway = \"10.77.0.1\"\n[defaults]\noutbound = \"routed\"\n[tenants]";
     assert_rate(&daemon, true, 100.0);
     assert_rate(&daemon, false, 20.0);
     assert_eq!(daemon.tenant("acme").pid, before);
-    // The host has learnt the tenant's address, as any machine.
+    // The host has learnt the tenant's address, as any machine. A running tenant would make it learn it again: its kernel
+    // asks for the gateway five seconds after the first frame (arp(7), delay_first_probe_time).
+    daemon.tell(&["stop", "acme"]).expect(0);
     run(in_time("ip").args(["neigh", "flush", "dev", "br0"])).expect(0);
     daemon.end();
 }
