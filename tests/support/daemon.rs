@@ -12,7 +12,7 @@ use nix::unistd::Pid;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use tenantd_api::wire::{AppStatus, StateWord, TenantStatus};
 
-use super::place::{SRV, Traces, traces};
+use super::place::{SRV, Traces, traces, traces_before};
 
 /// The program under test.
 pub const PROGRAM: &str = env!("CARGO_BIN_EXE_tenantd");
@@ -140,7 +140,7 @@ impl Daemon {
     }
 
     fn spawn_as(app: String, program: &str, manifest: &str, environment: &[(&str, &str)]) -> Self {
-        let before = traces(&app);
+        let before = traces_before(&app);
         let path = write_manifest(&app, manifest);
         let begun = Instant::now();
         let child = launch(program, &app, &path, environment);

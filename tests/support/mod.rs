@@ -137,6 +137,7 @@ pub mod place;
 pub mod puppet;
 pub mod reach;
 pub mod residue;
+pub mod settled;
 pub mod state_file;
 pub mod store;
 pub mod terminal;

@@ -85,6 +85,12 @@ pub fn example(name: &str) -> String {
 /// What a supervisor could leave on its host, by kind.
 pub type Traces = BTreeMap<&'static str, String>;
 
+/// The entries of each kind before a supervisor is started.
+pub fn traces_before(app: &str) -> Traces {
+    super::settled::settled();
+    traces(app)
+}
+
 /// The current entries of each kind.
 pub fn traces(app: &str) -> Traces {
     let ip = |arguments: &str| {

@@ -126,6 +126,7 @@ pub fn show(name: &str) -> Value {
 /// Everything that a provision could leave behind, one line each. Leaves out what a bridge's first
 /// port changes: a route for IPv6 multicast, and a carrier, which is reported a moment later.
 pub fn everything() -> Vec<String> {
+    crate::support::settled::settled();
     let mut lines = Vec::new();
     for link in ip_json("address show") {
         for field in [

@@ -12,7 +12,7 @@ use tenantd_host::network::Network;
 use super::end;
 use super::lan::{CLIENT, CLIENT_MAC, CLIENT6, Lan, ask, at, both, plan, server, tenant};
 use crate::network::firewall::with;
-use crate::network::host::{LIMIT, block_on, inside};
+use crate::network::host::{LIMIT, block_on, inside, ip};
 
 /// Sends a frame by a packet socket; with `past_queues`, by one that passes no queue of the link.
 pub fn send(netns: &Netns, words: &[&str], past_queues: bool) {
@@ -48,6 +48,10 @@ fn forged(network: NetworkPlan, past_queues: bool) -> (usize, bool) {
             std::fs::write("/proc/sys/net/ipv4/neigh/eth0/locktime", "0").unwrap();
         });
         let mac = link.tenant.mac.to_string();
+        // The router corrects the entry once the client uses it.
+        let mut believed = false;
+        let mut look =
+            || believed |= inside(&lan.client, || ip("neigh show 10.77.0.1")).contains(&mac);
         for words in [
             ["ipv4", &mac, CLIENT_MAC, "10.77.0.9", CLIENT],
             ["ipv4", &mac, CLIENT_MAC, "198.51.100.9", CLIENT],
@@ -56,6 +60,7 @@ fn forged(network: NetworkPlan, past_queues: bool) -> (usize, bool) {
             ["arp", &mac, CLIENT_MAC, "10.77.0.1", CLIENT],
         ] {
             send(&netns, &words, past_queues);
+            look();
         }
         // Frames of one link stay in order, so this is the last one.
         send(
@@ -74,12 +79,10 @@ fn forged(network: NetworkPlan, past_queues: bool) -> (usize, bool) {
             }
             arrived += 1;
         }
-        let entry = inside(&lan.client, || {
-            crate::network::host::ip("neigh show 10.77.0.1")
-        });
+        look();
         drop((receiver, beyond, own));
         end(network, vec![(link, netns)]).await;
-        (arrived, entry.contains(&mac))
+        (arrived, believed)
     })
 }
 
