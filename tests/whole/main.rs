@@ -106,6 +106,7 @@ mod shares;
 mod starting;
 mod starved;
 mod state_file;
+mod stopped_soon;
 mod stretch;
 mod survivors;
 mod sweeps;

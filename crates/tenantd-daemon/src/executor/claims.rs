@@ -1,20 +1,17 @@
-//! The claims of datastores: proved before a provision and before a release, and continued when a
-//! launch of an earlier supervisor is adopted. A launch makes its own, see [`tenantd_host::claim`].
+//! The claims of datastores: proved before a provision and before a release. A launch makes its own, see
+//! [`tenantd_host::claim`], and that of an adopted launch is continued, see [`claiming`](crate::executor::host::claiming).
 
 use std::os::fd::{AsFd, BorrowedFd};
-use std::path::{Path, PathBuf};
-use std::rc::Rc;
+use std::path::Path;
 use std::sync::Arc;
 
 use rustix::io::Errno;
-use tokio::sync::Semaphore;
 
 use tenantd_core::manifest::storage::Storage;
-use tenantd_core::name::{AppName, TenantName};
+use tenantd_core::name::AppName;
 use tenantd_core::plan::model::TenantPlan;
 use tenantd_core::stage::{Failure, Stage};
 use tenantd_host::cgroup::Leaf;
-use tenantd_host::claim::Key;
 use tenantd_host::crash;
 use tenantd_host::network::Question;
 use tenantd_host::{claim, datastore, lock, owner, relocation};
@@ -22,10 +19,6 @@ use tenantd_host::{claim, datastore, lock, owner, relocation};
 use crate::executor::blocking::blocking;
 use crate::executor::host::Host;
 use crate::executor::visitors;
-
-/// Claims that are continued at a time. A datastore may be on a filesystem that hangs: launches need
-/// the other blocking threads.
-static ADOPTIONS: Semaphore = Semaphore::const_new(1);
 
 impl Host {
     /// Undoes a provision that failed after the datastore was taken.
@@ -35,36 +28,6 @@ impl Host {
         // A launch that still runs keeps it: the release looks again.
         let left = blocking(move || unclaimed(&app, &plan)).await;
         failures.into_iter().chain(left.err()).collect()
-    }
-
-    /// Continues the claim of a launch that an earlier supervisor made, or makes one if an earlier
-    /// version of tenantd made the launch. The launch runs on in any case. Until the claim is written, once
-    /// requests are answered, that of the earlier supervisor holds as long as a process of the launch lives.
-    pub(crate) fn adopt_claim(
-        self: &Rc<Self>,
-        tenant: &TenantName,
-        source: PathBuf,
-        (leaf, process): (Option<Leaf>, Option<Key>),
-    ) {
-        let (label, tenant) = (lock::label(&self.app, tenant), tenant.clone());
-        let host = Rc::clone(self);
-        self.spawn(async move {
-            host.taking_up.is_over().await;
-            let _permit = ADOPTIONS.acquire().await;
-            let adopted = blocking(move || {
-                let datastore = match datastore::open(&source) {
-                    Ok(datastore) => datastore,
-                    Err(errno) => return Err(unopened(&source, errno)),
-                };
-                claim::adopt(datastore.as_fd(), &source, &label, (leaf.as_ref(), process))?;
-                // Since an earlier version has none.
-                owner::take(datastore.as_fd(), &source, &label, false).map(drop)
-            });
-            // Boxed when it begins: of thousands of tenants, most wait until here.
-            if let Err(failure) = Box::pin(adopted).await {
-                tracing::warn!(%tenant, "{tenant}: its program runs on, but {failure}");
-            }
-        });
     }
 }
 
@@ -156,7 +119,7 @@ fn leave(plan: &TenantPlan, datastore: BorrowedFd<'_>) {
     }
 }
 
-fn unopened(path: &Path, errno: Errno) -> Failure {
+pub(crate) fn unopened(path: &Path, errno: Errno) -> Failure {
     let object = path.display().to_string();
     Failure::errno(Stage::Lock, object, errno.raw_os_error())
 }

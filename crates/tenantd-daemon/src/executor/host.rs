@@ -4,6 +4,7 @@
 
 pub(crate) mod admission;
 pub(crate) mod calm;
+pub(crate) mod claiming;
 pub(crate) mod closing;
 mod ends;
 mod gate;
@@ -317,6 +318,7 @@ impl Host {
     ) -> Result<(), (Failure, Provisioned)> {
         // Only for the provision that an operator has asked for.
         self.takeovers.take(&plan.name);
+        self.taking_up.claiming.forgo(&plan.name).await;
         let leaf = (provisioned.leaf.as_ref(), &*self.visitors);
         if let Err(why) = prove_ended(&self.app, plan, leaf).await {
             return Err((why, provisioned));

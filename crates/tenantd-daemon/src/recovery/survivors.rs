@@ -24,6 +24,7 @@ use tenantd_host::{crash, fifo, notify};
 
 use crate::clock;
 use crate::executor::exit;
+use crate::executor::host::claiming::Claimed;
 use crate::executor::inventory::{Main, Process, Provisioned, Running};
 use crate::executor::launch::await_end;
 use crate::executor::main_process::{self, MainBy};
@@ -252,7 +253,12 @@ impl Recovery {
             pid: first.pid,
             start_ticks: first.start_ticks,
         });
-        self.host.adopt_claim(&plan.name, source, (leaf, key));
+        let claimed = Claimed {
+            source,
+            leaf,
+            process: key,
+        };
+        self.host.adopt_claim(&plan.name, claimed);
     }
 
     /// The main process of a running launch, as the record says. Its end is reported, also if it has ended

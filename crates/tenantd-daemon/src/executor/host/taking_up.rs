@@ -25,6 +25,7 @@ use tenantd_host::{crash, fifo, timeline, want};
 
 use super::Host;
 use super::calm::Calm;
+use super::claiming::Claiming;
 use super::gate::Gate;
 use crate::executor::inventory::Process;
 use crate::executor::launch::await_end;
@@ -60,6 +61,7 @@ pub(crate) struct TakingUp {
     pub(crate) calm: Rc<Calm>,
     /// Residue of earlier supervisors is being removed.
     pub(crate) clearing: Rc<Gate>,
+    pub(crate) claiming: Claiming,
 }
 
 impl TakingUp {

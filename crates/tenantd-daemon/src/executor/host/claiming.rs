@@ -1,0 +1,156 @@
+//! The claims of adopted launches, which are continued once requests are answered.
+//!
+//! Until then that of the earlier supervisor holds, as long as a process of the launch lives. The claim of a tenant that
+//! is released is not continued any longer: the release gives it up, and notes that this host uses the datastore no
+//! longer. After that, another host may start the tenant.
+
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
+use std::os::fd::AsFd;
+use std::path::PathBuf;
+use std::rc::Rc;
+
+use tokio::sync::Notify;
+
+use tenantd_core::name::{AppName, TenantName};
+use tenantd_core::stage::Failure;
+use tenantd_host::cgroup::Leaf;
+use tenantd_host::claim::Key;
+use tenantd_host::{claim, datastore, lock, owner};
+
+use super::{Host, blocking};
+use crate::executor::claims::unopened;
+
+/// A launch that an earlier supervisor made.
+#[derive(Debug)]
+pub(crate) struct Claimed {
+    /// The datastore.
+    pub(crate) source: PathBuf,
+    pub(crate) leaf: Option<Leaf>,
+    /// The first process.
+    pub(crate) process: Option<Key>,
+}
+
+/// The claims that are to be continued.
+#[derive(Debug, Default)]
+pub(crate) struct Claiming {
+    waiting: RefCell<BTreeMap<TenantName, Claimed>>,
+    /// The tenant whose claim is being continued. One at a time: a datastore may be on a filesystem that hangs, and
+    /// launches need the other blocking threads.
+    present: RefCell<Option<TenantName>>,
+    one_done: Notify,
+    /// Whether a task continues them.
+    is_served: Cell<bool>,
+}
+
+impl Claiming {
+    /// Continues the claim of a tenant no longer, and waits until it is not being continued.
+    pub(crate) async fn forgo(&self, tenant: &TenantName) {
+        self.waiting.borrow_mut().remove(tenant);
+        loop {
+            let done = self.one_done.notified();
+            if self.present.borrow().as_ref() != Some(tenant) {
+                return;
+            }
+            done.await;
+        }
+    }
+
+    /// Adds a claim. Returns whether a task is needed to continue it.
+    fn add(&self, tenant: &TenantName, claimed: Claimed) -> bool {
+        self.waiting.borrow_mut().insert(tenant.clone(), claimed);
+        !self.is_served.replace(true)
+    }
+
+    /// The next one, which is being continued until the result is dropped.
+    fn next(&self) -> Option<(Present<'_>, TenantName, Claimed)> {
+        let Some((tenant, claimed)) = self.waiting.borrow_mut().pop_first() else {
+            self.is_served.set(false);
+            return None;
+        };
+        self.present.replace(Some(tenant.clone()));
+        Some((Present(self), tenant, claimed))
+    }
+}
+
+/// A claim is being continued. Dropping it ends that.
+struct Present<'a>(&'a Claiming);
+
+impl Drop for Present<'_> {
+    fn drop(&mut self) {
+        self.0.present.replace(None);
+        self.0.one_done.notify_waiters();
+    }
+}
+
+impl Host {
+    /// Continues the claim of a launch that an earlier supervisor made, or makes one if an earlier
+    /// version of tenantd made the launch. The launch runs on in any case.
+    pub(crate) fn adopt_claim(self: &Rc<Self>, tenant: &TenantName, claimed: Claimed) {
+        if !self.taking_up.claiming.add(tenant, claimed) {
+            return;
+        }
+        let host = Rc::clone(self);
+        self.spawn(async move {
+            host.taking_up.is_over().await;
+            while let Some((_present, tenant, claimed)) = host.taking_up.claiming.next() {
+                let (app, name) = (host.app.clone(), tenant.clone());
+                if let Err(failure) = blocking(move || adopt(&app, &name, claimed)).await {
+                    tracing::warn!(%tenant, "{tenant}: its program runs on, but {failure}");
+                }
+            }
+        });
+    }
+}
+
+fn adopt(app: &AppName, tenant: &TenantName, claimed: Claimed) -> Result<(), Failure> {
+    let Claimed {
+        source,
+        leaf,
+        process,
+    } = claimed;
+    let label = lock::label(app, tenant);
+    let datastore = datastore::open(&source).map_err(|errno| unopened(&source, errno))?;
+    claim::adopt(datastore.as_fd(), &source, &label, (leaf.as_ref(), process))?;
+    // Since an earlier version has none.
+    owner::take(datastore.as_fd(), &source, &label, false).map(drop)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::pin::{Pin, pin};
+    use std::task::{Context, Waker};
+
+    use super::*;
+
+    fn is_ready(future: Pin<&mut impl Future>) -> bool {
+        let mut context = Context::from_waker(Waker::noop());
+        future.poll(&mut context).is_ready()
+    }
+
+    #[test]
+    fn a_release_waits_for_its_own_claim_alone_and_has_it_continued_no_longer() {
+        let claiming = Claiming::default();
+        let names = ["one", "three", "two"].map(|name| name.parse::<TenantName>().unwrap());
+        let [one, three, two] = &names;
+        let claimed = || Claimed {
+            source: "/srv/data".into(),
+            leaf: None,
+            process: None,
+        };
+        assert!(claiming.add(one, claimed()), "a task is needed");
+        assert!(!claiming.add(two, claimed()) && !claiming.add(three, claimed()));
+        let (present, tenant, _) = claiming.next().unwrap();
+        assert_eq!(tenant, *one);
+        assert!(is_ready(pin!(claiming.forgo(two))));
+        let mut forgo = pin!(claiming.forgo(one));
+        assert!(!is_ready(forgo.as_mut()), "it is being continued");
+        drop(present);
+        assert!(is_ready(forgo));
+        let (present, tenant, _) = claiming.next().unwrap();
+        assert_eq!(tenant, *three, "two is released");
+        drop(present);
+        assert!(claiming.next().is_none());
+        assert!(claiming.add(two, claimed()), "the task has ended");
+    }
+}
