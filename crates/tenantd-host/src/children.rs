@@ -36,7 +36,7 @@ use crate::launch::memory::for_child;
 use crate::launch::ready_fd::ReadyFd;
 use crate::process::{self, Ended};
 use crate::timeline;
-use looks::Looks;
+use looks::{LOOK_MAX, Looks};
 
 /// What the thread of the children and all others share.
 static SHARED: Mutex<Shared> = Mutex::new(Shared {
@@ -314,8 +314,8 @@ impl Children {
             }
             let begun = Instant::now();
             if looks.pause(begun) == Some(Duration::ZERO) {
-                let is_complete = changes::attend_to_all()?;
-                looks.looked(is_complete, [begun, Instant::now()]);
+                let look = changes::attend_to_all(begun + LOOK_MAX)?;
+                looks.looked(look, [begun, Instant::now()]);
             }
         }
     }

@@ -1,7 +1,10 @@
 //! What happens to children: they stop, and they end.
 
+use std::time::Instant;
+
 use rustix::io::Errno;
 
+use super::looks::Look;
 use super::shared;
 use crate::launch::raw::{self, Change, Stop};
 use crate::timeline;
@@ -17,14 +20,18 @@ pub(super) fn attend_to(pid: i32) -> Result<(), Errno> {
     Ok(())
 }
 
-/// Takes care of all children that have changed. Returns false if one was left, which may be about to be registered.
-pub(super) fn attend_to_all() -> Result<bool, Errno> {
+/// Takes care of all children that have changed, for a limited time: a tenant whose processes lose their parents and
+/// end without pause would keep this thread from everything else.
+pub(super) fn attend_to_all(limit: Instant) -> Result<Look, Errno> {
     while let Some(change) = raw::change(None)? {
         if !act(change)? {
-            return Ok(false);
+            return Ok(Look::Left);
+        }
+        if Instant::now() >= limit {
+            return Ok(Look::More);
         }
     }
-    Ok(true)
+    Ok(Look::Complete)
 }
 
 /// Returns whether the change is dealt with.

@@ -2,7 +2,8 @@
 //!
 //! SIGCHLD tells of one child, and as long as it is pending, of no other one (signal(7)). So the thread takes care of the
 //! child that it is told of, and looks for others later. The kernel goes through all children for that, so it takes the
-//! longer the more tenants there are: the thread looks so seldom that it takes a small part of its time.
+//! longer the more tenants there are: the thread looks so seldom that it takes a small part of its time. If children
+//! end faster than it takes care of them, looks take half of it.
 
 use std::time::{Duration, Instant};
 
@@ -12,6 +13,20 @@ const LATER: Duration = Duration::from_millis(10);
 
 /// After a look, the thread does something else for this many times as long.
 const PAUSES: u32 = 50;
+
+/// How long a look may take: other work waits for it.
+pub(super) const LOOK_MAX: Duration = Duration::from_millis(10);
+
+/// How far a look went.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Look {
+    /// Through all children.
+    Complete,
+    /// As far as one that may be about to be registered.
+    Left,
+    /// Until its time was over.
+    More,
+}
 
 /// When to look next.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -62,13 +77,15 @@ impl Looks {
         }
     }
 
-    /// The thread has looked through all children, or only as far as one that may be about to be registered.
-    pub(super) fn looked(&mut self, is_complete: bool, [begun, ended]: [Instant; 2]) {
+    /// The thread has looked.
+    pub(super) fn looked(&mut self, look: Look, [begun, ended]: [Instant; 2]) {
         let took = ended.saturating_duration_since(begun);
-        self.earliest = ended + took * PAUSES;
-        self.next = match is_complete {
-            true => Next::Signalled,
-            false => Next::Woken,
+        let pauses = if look == Look::More { 1 } else { PAUSES };
+        self.earliest = ended + took * pauses;
+        self.next = match look {
+            Look::Complete => Next::Signalled,
+            Look::Left => Next::Woken,
+            Look::More => Next::At(self.earliest),
         };
     }
 }
@@ -84,7 +101,7 @@ mod tests {
         let now = Instant::now();
         let mut looks = Looks::new(now);
         assert_eq!(looks.pause(now), Some(Duration::ZERO));
-        looks.looked(true, [now, now + MS]);
+        looks.looked(Look::Complete, [now, now + MS]);
         looks.woken(now + MS);
         assert_eq!(looks.pause(now + 1000 * MS), None);
     }
@@ -93,7 +110,7 @@ mod tests {
     fn a_look_follows_the_first_of_several_signals() {
         let now = Instant::now();
         let mut looks = Looks::new(now);
-        looks.looked(true, [now, now]);
+        looks.looked(Look::Complete, [now, now]);
         looks.signalled(now);
         looks.signalled(now + 9 * MS);
         assert_eq!(looks.pause(now + 9 * MS), Some(MS));
@@ -104,7 +121,7 @@ mod tests {
     fn long_looks_are_seldom() {
         let now = Instant::now();
         let mut looks = Looks::new(now);
-        looks.looked(true, [now, now + 2 * MS]);
+        looks.looked(Look::Complete, [now, now + 2 * MS]);
         looks.signalled(now + 2 * MS);
         assert_eq!(looks.pause(now + 2 * MS), Some(100 * MS));
     }
@@ -113,10 +130,19 @@ mod tests {
     fn a_child_that_may_be_registered_later_is_looked_for_once_it_could_be() {
         let now = Instant::now();
         let mut looks = Looks::new(now);
-        looks.looked(false, [now, now + MS]);
+        looks.looked(Look::Left, [now, now + MS]);
         looks.signalled(now + MS);
         assert_eq!(looks.pause(now + MS), None);
         looks.woken(now + 11 * MS);
         assert_eq!(looks.pause(now + 11 * MS), Some(40 * MS));
+    }
+
+    #[test]
+    fn a_look_that_took_too_long_is_continued_after_other_work() {
+        let now = Instant::now();
+        let mut looks = Looks::new(now);
+        looks.looked(Look::More, [now, now + LOOK_MAX]);
+        looks.signalled(now + LOOK_MAX);
+        assert_eq!(looks.pause(now + LOOK_MAX), Some(LOOK_MAX));
     }
 }
