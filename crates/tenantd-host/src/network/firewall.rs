@@ -32,6 +32,7 @@ mod restore;
 mod rules;
 mod sets;
 mod socket;
+mod tenants;
 pub(super) use dismissal::Gone;
 pub(crate) use restore::is_plain;
 pub(crate) mod survey;
@@ -59,6 +60,7 @@ use ports::Ports;
 use rules::{BASES, CHAINS, DENIED, Facts, SPOOFED};
 use sets::{Family, SETS};
 use socket::{NftSocket, Refused, Transaction};
+use tenants::Tenants;
 use wire::Change;
 
 /// How long the tables of a process that has ended may still have an owner: the kernel ends it when it closes
@@ -76,8 +78,7 @@ pub(super) struct Firewall {
     facts: Facts,
     conntrack: Conntrack,
     network: NetworkPlan,
-    /// The elements of each tenant, by its mark.
-    tenants: RefCell<BTreeMap<String, Packed>>,
+    tenants: RefCell<Tenants>,
     /// The ports of the host that each tenant publishes.
     ports: RefCell<BTreeMap<String, Ports>>,
     /// The host ends on which the guard was put when the tables were taken over, until their tenants are admitted.
@@ -288,21 +289,15 @@ impl Firewall {
     /// The changes from the elements that a tenant has to those that it is to have.
     fn difference(
         &self,
-        tenants: &BTreeMap<String, Packed>,
+        tenants: &Tenants,
         (mark, present): (&str, &BTreeSet<Element>),
         wanted: &BTreeSet<Element>,
         egress: &[EgressRule],
     ) -> Transaction {
         let table = self.table.as_str();
         let mut all: Transaction = Vec::new();
-        let is_used = |chain: &str, by_others: bool| {
-            let mut users = tenants
-                .iter()
-                .filter(|(other, _)| !by_others || *other != mark);
-            users.any(|(_, elements)| elements.leads_to(chain))
-        };
         let (old, new) = (list_in(present), list_in(wanted));
-        if let Some(list) = new.filter(|list| !is_used(list, false)) {
+        if let Some(list) = new.filter(|list| tenants.users(list) == 0) {
             all.push((Family::Inet, wire::new_chain(table, list)));
             all.push((Family::Inet, wire::flush_chain(table, list)));
             let rules = lists::list(egress).into_iter();
@@ -314,7 +309,7 @@ impl Firewall {
         for added in wanted.difference(present) {
             all.push((family_of(added), wire::add_element(table, added, mark)));
         }
-        if let Some(list) = old.filter(|list| new != Some(*list) && !is_used(list, true)) {
+        if let Some(list) = old.filter(|list| new != Some(*list) && tenants.users(list) == 1) {
             all.push((Family::Inet, wire::delete_chain(table, list)));
         }
         all
@@ -322,7 +317,8 @@ impl Firewall {
 
     /// The marks of the tenants that the tables have.
     pub(super) fn marks(&self) -> Vec<String> {
-        self.tenants.borrow().keys().cloned().collect()
+        let tenants = self.tenants.borrow();
+        tenants.iter().map(|(mark, _)| mark.to_owned()).collect()
     }
 
     /// Removes the tables.

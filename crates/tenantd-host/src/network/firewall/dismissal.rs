@@ -1,7 +1,7 @@
 //! Removes what the tables have of tenants whose links are gone: of all that are waiting, in two transactions. So the
 //! kernel waits once for all of them until no packet is in what it removes.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use tenantd_core::stage::Failure;
@@ -71,26 +71,23 @@ impl Firewall {
         let tenants = self.tenants.borrow();
         let marks: BTreeSet<&str> = all.iter().map(|gone| gone.mark.as_str()).collect();
         let mut changes: Transaction = Vec::new();
-        let mut lists: BTreeSet<String> = BTreeSet::new();
-        for elements in marks.iter().filter_map(|mark| tenants.get(*mark)) {
+        // Each with how many of these tenants have it.
+        let mut lists: BTreeMap<String, usize> = BTreeMap::new();
+        for elements in marks.iter().filter_map(|mark| tenants.get(mark)) {
             let elements = elements.elements();
             let removed = elements
                 .iter()
                 .map(|gone| (family_of(gone), wire::remove_element(&self.table, gone)));
             changes.extend(removed);
-            lists.extend(list_in(&elements).map(str::to_owned));
-        }
-        if !lists.is_empty() {
-            let others = tenants
-                .iter()
-                .filter(|(mark, _)| !marks.contains(mark.as_str()));
-            let used = others.map(|(_, elements)| elements);
-            for elements in used {
-                lists.retain(|list| !elements.leads_to(list));
+            if let Some(list) = list_in(&elements) {
+                *lists.entry(list.to_owned()).or_default() += 1;
             }
         }
-        let unused = lists.into_iter();
-        changes.extend(unused.map(|list| (Family::Inet, wire::delete_chain(&self.table, &list))));
+        let unused = lists
+            .into_iter()
+            .filter(|(list, count)| tenants.users(list) == *count);
+        changes
+            .extend(unused.map(|(list, _)| (Family::Inet, wire::delete_chain(&self.table, &list))));
         changes
     }
 
@@ -255,7 +252,11 @@ mod as_root {
             firewall.admit(link, index_of(device).unwrap()).unwrap();
         }
         let [first, ..] = &links;
-        let taken = firewall.tenants.borrow()[&first.mark]
+        let taken = firewall
+            .tenants
+            .borrow()
+            .get(&first.mark)
+            .unwrap()
             .elements()
             .pop_first()
             .unwrap();

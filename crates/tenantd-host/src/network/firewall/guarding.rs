@@ -99,7 +99,7 @@ impl Firewall {
 
     /// Guards by a prefix before one more tenant is admitted than one chain can name.
     pub(super) fn guard_by_prefix_if_many(&self, mark: &str) {
-        let is_known = self.tenants.borrow().contains_key(mark);
+        let is_known = self.tenants.borrow().contains(mark);
         if self.tenants.borrow().len() + usize::from(!is_known) > self.named_max {
             self.guard_by_prefix(HOST_END);
         }

@@ -43,7 +43,7 @@ impl Firewall {
                 };
                 for (mark, element) in elements_in(set, answer) {
                     if mark != self.mark {
-                        tenants.entry(mark).or_default().add(&element);
+                        tenants.add(mark, &element);
                     }
                 }
             });

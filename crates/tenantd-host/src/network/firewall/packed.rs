@@ -53,7 +53,15 @@ impl Packed {
         self.parts().filter_map(Part::element).collect()
     }
 
-    /// Whether one of them leads to this chain. All tenants are asked, so it allocates nothing.
+    /// The lists that they lead to, each once.
+    pub(super) fn lists(&self) -> BTreeSet<&str> {
+        let chains = self.parts().filter(|part| part.kind == kind::GOTO);
+        chains
+            .filter_map(|part| std::str::from_utf8(part.data).ok())
+            .collect()
+    }
+
+    /// Whether one of them leads to this chain.
     pub(super) fn leads_to(&self, chain: &str) -> bool {
         self.parts()
             .any(|part| part.kind == kind::GOTO && part.data == chain.as_bytes())
