@@ -1,9 +1,9 @@
 //! Residue: finds and removes what has the application's mark and belongs to no tenant of its plan.
 //!
-//! The first step is a [`look`] at all links, which may block. The second step finds and removes
-//! everything else. The loop does it in one iteration, so that no tenant is added in between. The
-//! last step removes the links, by the indexes found in the first step, which the kernel does not
-//! use again.
+//! The first step is a [`look`] at all links. The second step finds and removes everything else. The last step
+//! removes the links, by the indexes found in the first step, which the kernel does not use again. All of them block,
+//! so a supervisor does them on another thread; no tenant is provisioned from the moment at which it notes which
+//! tenants are planned.
 //!
 //! Nothing of a tenant with a running process is removed. The host has no other residue: the
 //! tenants' mounts are in their own mount namespaces and disappear with them.
@@ -27,6 +27,7 @@ use tenantd_host::network::residue::{self, Marked, Survey};
 use tenantd_host::runtime::{self, Named};
 use tenantd_host::{fifo, hosts_folder, process};
 
+use crate::executor::host::gate::ClosedGate;
 use crate::executor::host::{Host, blocking};
 use crate::executor::last_counters;
 
@@ -90,7 +91,7 @@ pub(super) fn look(app: &AppName) -> Result<Survey, Failure> {
 }
 
 /// Removes the links that are residue, and returns everything that was found. Blocks.
-pub(super) fn finish(sorted: Sorted) -> Vec<Residue> {
+fn finish(sorted: Sorted) -> Vec<Residue> {
     let Sorted {
         mut residue,
         links,
@@ -114,22 +115,46 @@ pub(super) fn finish(sorted: Sorted) -> Vec<Residue> {
     residue
 }
 
-/// Finds residue, and removes all of it except links and tables.
-pub(super) fn sort(
-    host: &Host,
-    survey: Survey,
-    planned: impl Fn(&TenantName) -> bool,
-    dry_run: bool,
-) -> Sorted {
-    let tree = host.cgroups.as_ref().map(|cgroups| &cgroups.tree);
+/// The tenants beside whose resources a supervisor looks for residue.
+#[derive(Debug)]
+pub(super) struct Planned {
+    app: AppName,
+    tree: Option<Tree>,
+    tenants: BTreeSet<TenantName>,
+}
+
+impl Planned {
+    pub(super) fn new(host: &Host, tenants: BTreeSet<TenantName>) -> Self {
+        let tree = host.cgroups.as_ref().map(|cgroups| cgroups.tree.clone());
+        Self {
+            app: host.app.clone(),
+            tree,
+            tenants,
+        }
+    }
+}
+
+/// What a collection that an operator asks for needs.
+#[derive(Debug)]
+pub struct Beside {
+    pub(super) planned: Planned,
+    /// No tenant is provisioned while it exists.
+    pub(super) clearing: ClosedGate,
+}
+
+/// Finds residue, removes it unless this is a dry run, and returns everything that was found. Blocks. No tenant may be
+/// provisioned meanwhile that is not planned.
+pub(super) fn collect(planned: &Planned, survey: Survey, dry_run: bool) -> Vec<Residue> {
+    let Planned { app, tree, tenants } = planned;
+    let tree = tree.as_ref();
     let collector = Collector {
-        app: &host.app,
+        app,
         tree,
-        planned: &planned,
+        planned: &|tenant| tenants.contains(tenant),
         hub: true,
         find_alive: &|tenant| match tree {
             Some(tree) => populated(tree, tenant),
-            None => fifo::folder(&host.app, tenant).exists().then(|| {
+            None => fifo::folder(app, tenant).exists().then(|| {
                 let why = "without cgroups its processes cannot be identified while a supervisor \
                            runs: the next supervisor ends it at its start";
                 Alive::Unknown(why.to_owned())
@@ -137,20 +162,22 @@ pub(super) fn sort(
         },
         dry_run,
     };
-    collector.sort(survey)
+    finish(collector.sort(survey))
 }
 
 impl Host {
     /// Removes all residue before any tenant is provisioned. What cannot be removed is logged.
-    pub(crate) async fn remove_residue(&self, planned: impl Fn(&TenantName) -> bool) {
-        let app = self.app.clone();
-        let survey = match blocking(move || look(&app)).await {
-            Ok(survey) => survey,
+    pub(crate) async fn remove_residue(&self, planned: BTreeSet<TenantName>) {
+        let planned = Planned::new(self, planned);
+        let found = blocking(move || {
+            let survey = look(&planned.app)?;
+            Ok(collect(&planned, survey, false))
+        });
+        let found = match found.await {
+            Ok(found) => found,
             Err(failure) => return tracing::warn!("cannot look for residue: {failure}"),
         };
-        let sorted = sort(self, survey, planned, false);
-        let found = blocking(move || Ok(finish(sorted))).await;
-        for item in found.unwrap_or_default() {
+        for item in found {
             match item.fate {
                 ResidueFate::Kept => tracing::warn!("{item}"),
                 ResidueFate::Found | ResidueFate::Ended | ResidueFate::Removed => {

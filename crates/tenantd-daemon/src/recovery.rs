@@ -85,7 +85,7 @@ impl Recovery {
         self.host.spawn(async move {
             let wait = timeline::wait("recovery: residue", "");
             host.taking_up.calm.wait().await;
-            host.remove_residue(|tenant| planned.contains(tenant)).await;
+            host.remove_residue(planned).await;
             crash::point("begin: residue removed", "");
             drop((wait, task, clearing));
         });

@@ -31,7 +31,6 @@ use tenantd_core::supervisor::action::Answer;
 use tenantd_core::supervisor::event::TenantRequest;
 use tenantd_core::supervisor::view::Want;
 use tenantd_host::crash;
-use tenantd_host::network::residue::Survey;
 
 use crate::audit::Noted;
 use crate::executor::Executor;
@@ -229,7 +228,7 @@ impl Requests {
             }
             Request::Diff { reply } => reloads.want(ReloadRequest::Show(reply), is_serving),
             Request::Manifest { reply } => drop(reply.send(reloads.manifest().path().to_owned())),
-            Request::Collect { of, reply } => drop(reply.send(collect(executor, of))),
+            Request::Planned { reply } => drop(reply.send(planned(executor))),
             Request::Enter { tenant, reply } => drop(reply.send(tenants.exec_target(&tenant))),
             Request::Offline(asked) => self.clients.ask(asked, tenants),
         }
@@ -380,8 +379,13 @@ fn watch(
     Ok(subscriptions.subscribe(watched, Scope { all, requests }, pid))
 }
 
-/// Finds residue, and removes it unless this is a dry run.
-fn collect(executor: &Executor, (survey, dry_run): (Survey, bool)) -> gc::Sorted {
-    let planned = |tenant: &TenantName| executor.inventory().plan(tenant).is_some();
-    gc::sort(executor.host(), survey, planned, dry_run)
+/// The tenants beside whose resources residue is looked for: no other one is provisioned as long as the result exists.
+fn planned(executor: &Executor) -> gc::Beside {
+    let plans = executor.inventory().planned();
+    let tenants = plans.map(|plan| plan.name.clone()).collect();
+    let host = executor.host();
+    gc::Beside {
+        planned: gc::Planned::new(host, tenants),
+        clearing: host.taking_up.clearing.begin(),
+    }
 }

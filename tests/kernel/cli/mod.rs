@@ -187,7 +187,7 @@ impl Script {
             Request::Logs { reply, .. } => drop(reply),
             Request::Repair { reply, .. } => drop(reply),
             Request::Exec(asked) => drop(asked),
-            Request::Collect { reply, .. } => drop(reply),
+            Request::Planned { reply } => drop(reply),
             Request::Set(asked) => drop(asked),
             Request::Upgrade { reply } => {
                 let _gone = reply.send(Err("not here".to_owned()));

@@ -303,7 +303,7 @@ async fn answer_all(app: AppName, mut incoming: mpsc::Receiver<Request>) {
             Request::Logs { reply, .. } => drop(reply),
             Request::Repair { reply, .. } => drop(reply),
             Request::Exec(asked) => drop(asked),
-            Request::Collect { reply, .. } => drop(reply),
+            Request::Planned { reply } => drop(reply),
             Request::Upgrade { reply } => {
                 let _gone = reply.send(Err("not here".to_owned()));
             }

@@ -7,7 +7,7 @@ pub(crate) mod calm;
 pub(crate) mod claiming;
 pub(crate) mod closing;
 mod ends;
-mod gate;
+pub(crate) mod gate;
 pub(crate) mod taking_up;
 #[cfg(test)]
 mod tests;

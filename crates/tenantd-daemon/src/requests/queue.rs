@@ -21,12 +21,11 @@ use tenantd_core::name::TenantName;
 use tenantd_core::plan::diff::Changes;
 use tenantd_core::rights::Right;
 use tenantd_core::supervisor::offline::Offline;
-use tenantd_host::network::residue::Survey;
 
 use needs::Needs;
 pub(crate) use needs::right_to;
 
-use crate::gc::Sorted;
+use crate::gc;
 use crate::requests::control::grants::{Grants, Missing};
 use crate::requests::programs::Part;
 use crate::subscriptions::{Feed, WatchId};
@@ -199,12 +198,10 @@ pub enum Request {
         /// Receives the path.
         reply: oneshot::Sender<PathBuf>,
     },
-    /// Find residue, and remove all of it except links.
-    Collect {
-        /// The links of the host, and whether to remove nothing.
-        of: (Survey, bool),
-        /// Receives the answer.
-        reply: oneshot::Sender<Sorted>,
+    /// Return the tenants beside whose resources residue is looked for.
+    Planned {
+        /// Receives them.
+        reply: oneshot::Sender<gc::Beside>,
     },
     /// Run the preflight of the program on disk, and execute it if that succeeds.
     Upgrade {

@@ -18,7 +18,7 @@ use tenantd_core::plan::model::{LinkPlan, TenantPlan};
 use tenantd_host::timeline;
 
 use super::Host;
-use super::gate::{Closed, Gate};
+use super::gate::{ClosedGate, Gate};
 
 /// How many tenants the net thread may have at a time, each with a descriptor of its network namespace.
 const ADMITTED_MAX: usize = 32;
@@ -85,7 +85,7 @@ impl Admission {
         self.abandoned.set(true);
     }
 
-    fn begin(&self) -> Closed {
+    fn begin(&self) -> ClosedGate {
         self.gate.begin()
     }
 }

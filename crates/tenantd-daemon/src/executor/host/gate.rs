@@ -1,26 +1,27 @@
-//! What is done once after an adoption, and waited for by what must not be done meanwhile.
+//! What is done after an adoption, or when an operator asks for it, and waited for by what must not be done meanwhile.
 
 use std::cell::Cell;
 use std::rc::Rc;
 
 use tokio::sync::Notify;
 
-/// Whether it is being done.
+/// How many times it is being done.
 #[derive(Debug, Default)]
 pub(crate) struct Gate {
-    under_way: Cell<bool>,
+    under_way: Cell<u32>,
     done: Notify,
 }
 
 /// Dropping it ends the work.
-pub(crate) struct Closed(Rc<Gate>);
+#[derive(Debug)]
+pub(crate) struct ClosedGate(Rc<Gate>);
 
 impl Gate {
     /// Waits until it is done. Cancel-safe.
     pub(crate) async fn wait(&self) {
         loop {
             let done = self.done.notified();
-            if !self.under_way.get() {
+            if self.under_way.get() == 0 {
                 return;
             }
             done.await;
@@ -28,15 +29,15 @@ impl Gate {
     }
 
     /// It begins.
-    pub(crate) fn begin(self: &Rc<Self>) -> Closed {
-        self.under_way.set(true);
-        Closed(Rc::clone(self))
+    pub(crate) fn begin(self: &Rc<Self>) -> ClosedGate {
+        self.under_way.update(|count| count + 1);
+        ClosedGate(Rc::clone(self))
     }
 }
 
-impl Drop for Closed {
+impl Drop for ClosedGate {
     fn drop(&mut self) {
-        self.0.under_way.set(false);
+        self.0.under_way.update(|count| count - 1);
         self.0.done.notify_waiters();
     }
 }
@@ -59,5 +60,11 @@ mod tests {
         let waiting = gate.wait();
         let ends = async { drop(closed) };
         tokio::join!(waiting, ends);
+        // Twice at the same time.
+        let (first, second) = (gate.begin(), gate.begin());
+        drop(first);
+        assert_ne!(gate.under_way.get(), 0);
+        drop(second);
+        gate.wait().await;
     }
 }

@@ -61,7 +61,7 @@ impl Request {
             | Request::Detach { .. }
             | Request::Reload { .. }
             | Request::Diff { .. }
-            | Request::Collect { .. }
+            | Request::Planned { .. }
             | Request::Upgrade { .. }
             | Request::Offline(_)
             | Request::Enter { .. } => Needs::Root,

@@ -223,12 +223,10 @@ impl Service {
             reason: why.to_string(),
         };
         let survey = blocking(move || gc::look(&app)).await.map_err(failed)?;
-        let request = |reply| Request::Collect {
-            of: (survey, dry_run),
-            reply,
-        };
-        let sorted = self.queue.send(request).await?;
-        let residue = blocking(move || Ok(gc::finish(sorted))).await;
+        let request = |reply| Request::Planned { reply };
+        let gc::Beside { planned, clearing } = self.queue.send(request).await?;
+        let residue = blocking(move || Ok(gc::collect(&planned, survey, dry_run))).await;
+        drop(clearing);
         let residue = residue.map_err(failed)?;
         Ok(ResidueList { residue })
     }
