@@ -193,3 +193,37 @@ fn limits_changed_without_a_supervisor_are_set_by_the_next_one() {
     assert_eq!(limit(pid, "Max core file size"), "1 1");
     daemon.end();
 }
+
+/// A limit beside whatever else changes live: the firewall, names, the rate and the addresses.
+#[test]
+fn a_limit_is_applied_also_if_something_else_changes_with_it() {
+    let daemon = start("open_files = 1000");
+    let before = pids(&daemon);
+    let tenant = |text: &str| format!("acme = {{ ip = \"10.77.0.11\"{text} }}");
+    let mut now = tenant("");
+    for (number, other) in [
+        ", outbound = \"routed\", egress = [\"allow 192.0.2.1:80/tcp\"]",
+        ", resolv = { nameservers = [\"192.0.2.9\"] }, outbound = \"routed\"",
+        ", rate = \"50 Mbit/s\"",
+    ]
+    .iter()
+    .enumerate()
+    {
+        let next = tenant(&format!(
+            "{other}, limits = {{ open_files = {} }}",
+            900 - number
+        ));
+        edit(&daemon, &now, &next);
+        now = next;
+        let said = daemon.tell(&["reload"]).expect(0);
+        assert!(said.contains("acme: applied live: "), "{said}");
+        let limit = format!("{0} {0}", 900 - number);
+        assert_eq!(open_files(&daemon, "acme"), limit, "{other}");
+    }
+    let next = now.replacen("\"10.77.0.11\"", "[\"10.77.0.11\", \"10.77.0.20\"]", 1);
+    edit(&daemon, &now, &next.replace("898", "700"));
+    daemon.tell(&["reload"]).expect(0);
+    assert_eq!(open_files(&daemon, "acme"), "700 700");
+    assert_eq!(pids(&daemon), before);
+    daemon.end();
+}

@@ -56,8 +56,6 @@ pub enum Touches {
     Nothing,
     /// The policy, which only the supervisor uses.
     Policy,
-    /// Running processes. The host may refuse the change.
-    Processes,
     /// The elements of the firewall.
     Firewall,
     /// The files by which a tenant looks names up.
@@ -66,6 +64,9 @@ pub enum Touches {
     Rate,
     /// The addresses of the link, except the first.
     Addresses,
+    /// Running processes. The host may refuse the change, so it is greater than all others: a change that touches
+    /// several of these is known by the greatest.
+    Processes,
 }
 
 impl Touches {
