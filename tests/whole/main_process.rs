@@ -35,6 +35,42 @@ fn nginx(more: &str) -> Daemon {
     daemon
 }
 
+/// A program may name another main process as often as it likes.
+#[test]
+fn former_main_processes_cost_the_supervisor_nothing() {
+    let daemon = puppet();
+    let sleeper = || -> u32 {
+        let pid = puppet::tell(ACME, "out = apart(lambda: time.sleep(600))");
+        pid.parse().unwrap()
+    };
+    let first = daemon.tenant("acme").pid.unwrap();
+    let pids = [sleeper(), sleeper(), first];
+    let name = |pid: u32| {
+        puppet::tell(ACME, &format!("say('MAINPID={pid}')"));
+        daemon.until_tenant("acme", |acme| acme.pid == Some(pid));
+    };
+    let descriptors = || {
+        let folder = format!("/proc/{}/fd", daemon.pid());
+        fs::read_dir(folder).unwrap().count()
+    };
+    pids.into_iter().for_each(name);
+    let before = descriptors();
+    for _ in 0..5 {
+        pids.into_iter().for_each(name);
+    }
+    until("no more are open", || {
+        (descriptors() <= before).then_some(())
+    });
+    // The end of a former one is nothing; that of the first one is the end of the launch.
+    signal(pids[0], Signal::SIGKILL);
+    name(pids[1]);
+    name(first);
+    assert_eq!(daemon.tenant("acme").restarts, 0);
+    signal(first, Signal::SIGKILL);
+    daemon.until_tenant("acme", |acme| acme.restarts == 1);
+    daemon.end();
+}
+
 /// The tenant once its main process is known in this way.
 #[track_caller]
 fn known(daemon: &Daemon, how: &str) -> TenantStatus {

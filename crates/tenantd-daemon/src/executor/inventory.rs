@@ -1,8 +1,7 @@
 //! The inventory: what exists on the host, tenant by tenant.
 //!
-//! The supervisor has the state of each tenant; the inventory has the descriptors, folders and
-//! process numbers. It holds one descriptor per tenant: the first process of its launch. Only the loop's
-//! thread uses it.
+//! The supervisor has the state of each tenant; the inventory has the descriptors, folders and process numbers. It holds
+//! one descriptor per tenant: the first process of its launch. Only the loop's thread uses it.
 
 #[cfg(test)]
 mod tests;
@@ -10,6 +9,8 @@ mod tests;
 use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::sync::Arc;
+
+use tokio::sync::Notify;
 
 use tenantd_core::cgroup::by_hand::ByHand;
 use tenantd_core::name::TenantName;
@@ -88,6 +89,8 @@ pub(crate) struct Process {
     pub(crate) fd: ReadyFd,
     /// Its registration as a child, which keeps its exit status.
     pub(crate) known: Known,
+    /// Another one is the main process of its launch.
+    pub(crate) replaced: Notify,
 }
 
 impl Process {
@@ -297,8 +300,7 @@ impl Inventory {
         })
     }
 
-    /// The plan of the present resources of each tenant, including removed ones that are not
-    /// released.
+    /// The plan of the present resources of each tenant, including removed ones that are not released.
     pub(crate) fn current_plans(&self) -> impl Iterator<Item = &TenantPlan> {
         self.entries.values().map(|entry| entry.plan.as_ref())
     }

@@ -10,6 +10,7 @@ use std::path::Path;
 use std::rc::Rc;
 use std::time::Duration;
 
+use tokio::sync::Notify;
 use tokio::task::{spawn_blocking, spawn_local};
 use tokio::time::Instant;
 
@@ -23,7 +24,7 @@ use tenantd_host::main_process::{guess, open_in, read_pid_file};
 use tenantd_host::process::{self, Ended};
 
 use crate::executor::host::Host;
-use crate::executor::inventory::{Main, Process};
+use crate::executor::inventory::{Main, Process, Running};
 use crate::executor::perform::exit;
 use crate::executor::report::{MainReport, ReportKind, Reporter};
 use crate::executor::{Executor, Pending};
@@ -111,17 +112,30 @@ impl Executor {
         let Some(running) = self.inventory.running(tenant, launch) else {
             return;
         };
-        let known = match &running.main {
-            Main::First => running.process.as_ref().map(|first| first.pid),
-            Main::Found(main, MainBy::Notice) => Some(main.pid),
-            Main::Found(_, MainBy::Guess | MainBy::PidFile) => None,
+        let is_first = running.process.as_ref().is_some_and(|it| it.pid == pid);
+        match &running.main {
+            Main::First if is_first => {}
+            Main::Found(main, MainBy::Notice) if main.pid == pid => {}
+            // Its end is awaited already.
+            Main::Found(..) if is_first => {
+                running.replace_main(Main::First);
+                self.main_replaced(tenant, (pid, MainBy::Notice));
+            }
+            Main::First | Main::Found(..) => {
+                self.host
+                    .open_main(tenant, launch, leaf, (pid, MainBy::Notice));
+            }
             // It is being ended.
-            Main::Gone(_) | Main::Over => return,
-        };
-        if known != Some(pid) {
-            self.host
-                .open_main(tenant, launch, leaf, (pid, MainBy::Notice));
+            Main::Gone(_) | Main::Over => {}
         }
+    }
+
+    fn main_replaced(&mut self, tenant: &TenantName, (pid, by): (i32, MainBy)) {
+        let word = by.word();
+        tracing::info!(%tenant, "{tenant}: its main process is {pid} ({word})");
+        let record = Input::Record(tenant.clone());
+        self.pending.push_back(Pending::Input(record));
+        self.changed(tenant);
     }
 
     /// Looks for the main process of a program that has put itself into the background.
@@ -152,14 +166,11 @@ impl Executor {
             // It has handed over while no supervisor was running.
             Main::Gone(_) | Main::Found(..) | Main::First => {}
         }
-        let word = by.word();
-        tracing::info!(%tenant, "{tenant}: its main process is {} ({word})", process.pid);
-        running.main = Main::Found(Rc::clone(&process), by);
+        let pid = process.pid;
+        running.replace_main(Main::Found(Rc::clone(&process), by));
         let file = file.filter(|_| by == MainBy::PidFile).zip(leaf);
         await_end(&self.host.reporter, tenant, launch, (process, file));
-        let record = Input::Record(tenant.clone());
-        self.pending.push_back(Pending::Input(record));
-        self.changed(tenant);
+        self.main_replaced(tenant, (pid, by));
     }
 
     pub(super) fn main_ended(
@@ -194,6 +205,15 @@ impl Executor {
             self.pending.push_back(Pending::Input(record));
         } else {
             self.emptied(tenant, launch);
+        }
+    }
+}
+
+impl Running {
+    /// Another process is the main one: the end of the former is awaited no longer.
+    pub(crate) fn replace_main(&mut self, main: Main) {
+        if let Main::Found(former, _) = std::mem::replace(&mut self.main, main) {
+            former.replaced.notify_one();
         }
     }
 }
@@ -289,6 +309,7 @@ async fn opened(leaf: Leaf, pid: i32) -> io::Result<Option<Process>> {
         start_ticks,
         fd: ReadyFd::new(launch::put_aside(fd)?)?,
         known: Known::register(pid),
+        replaced: Notify::new(),
     }))
 }
 
@@ -321,7 +342,7 @@ async fn successor(leaf: &Leaf, file: &Path, ended: i32) -> Option<Process> {
     None
 }
 
-/// Reports the end of a main process, unless its file names another one then: a program may hand over
+/// Reports the end of a main process, unless another one has replaced it, or its file names another one then: a program may hand over
 /// to a new main process.
 pub(crate) fn await_end(
     reporter: &Reporter,
@@ -331,7 +352,12 @@ pub(crate) fn await_end(
 ) {
     let (reporter, tenant) = (reporter.clone(), tenant.clone());
     spawn_local(async move {
-        let how = process::ended(&process.fd, &process.known).await.unwrap_or_else(|error| {
+        let how = tokio::select! {
+            // A program may name another one as often as it likes: the descriptor of this one is not kept.
+            () = process.replaced.notified() => return,
+            how = process::ended(&process.fd, &process.known) => how,
+        };
+        let how = how.unwrap_or_else(|error| {
             tracing::error!(%tenant, pid = process.pid, %error, "cannot wait for the main process");
             Ended::Unknown
         });

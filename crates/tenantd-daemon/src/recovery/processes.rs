@@ -3,6 +3,7 @@
 use std::io;
 
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
+use tokio::sync::Notify;
 
 use tenantd_host::cgroup::Leaf;
 use tenantd_host::children::Known;
@@ -33,6 +34,7 @@ pub(crate) fn open_process(key: ProcessKey) -> io::Result<Option<Process>> {
         start_ticks: key.start_ticks,
         fd: ReadyFd::new(launch::put_aside(pidfd)?)?,
         known,
+        replaced: Notify::new(),
     }))
 }
 

@@ -5,6 +5,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use rustix::process::Rlimit;
+use tokio::sync::Notify;
 
 use tenantd_core::name::{AppName, TenantName};
 use tenantd_core::plan::model::TenantPlan;
@@ -151,6 +152,7 @@ fn spawned(
         start_ticks: process::start_ticks(pid).unwrap_or_default(),
         fd,
         known,
+        replaced: Notify::new(),
     });
     let spawned = Spawned {
         process,
