@@ -100,6 +100,7 @@ impl Notices {
             said,
             sockets: HashMap::new(),
             of: HashMap::new(),
+            unclosed: HashMap::new(),
             next: 0,
             resting: Vec::new(),
             paused: false,
@@ -179,6 +180,8 @@ struct Thread {
     said: UnboundedSender<Said>,
     sockets: HashMap<u64, Socket>,
     of: HashMap<TenantName, u64>,
+    /// What former launches have sent that is not closed yet.
+    unclosed: HashMap<TenantName, Unclosed>,
     next: u64,
     /// The sockets from which nothing is received until their time.
     resting: Vec<(Instant, u64)>,
@@ -258,11 +261,12 @@ impl Thread {
         self.next += 1;
         epoll::add(&self.epoll, &*inbox, epoll::EventData::new_u64(key), ONCE)?;
         self.of.insert(tenant.clone(), key);
+        let unclosed = self.unclosed.remove(&tenant).unwrap_or_default();
         let socket = Socket {
             tenant,
             launch,
             inbox,
-            unclosed: Unclosed::default(),
+            unclosed,
             until: Instant::now(),
             messages: 0,
             wakeups: 0,
@@ -275,11 +279,18 @@ impl Thread {
     /// thread that is: so no more are sent, and all are received.
     fn remove(&mut self, tenant: &TenantName, inbox: Arc<Inbox>) -> io::Result<()> {
         inbox.refuse_more()?;
-        while let Some(received) = inbox.receive(&mut self.buffer)? {
-            closer::close(received.descriptors, &Unclosed::default());
-        }
         let key = self.of.remove(tenant);
-        if let Some(socket) = key.and_then(|key| self.sockets.remove(&key)) {
+        let socket = key.and_then(|key| self.sockets.remove(&key));
+        let unclosed = socket.as_ref().map(|socket| socket.unclosed.clone());
+        let unclosed = unclosed.unwrap_or_default();
+        while let Some(received) = inbox.receive(&mut self.buffer)? {
+            closer::close(received.descriptors, &unclosed);
+        }
+        self.unclosed.retain(|_, unclosed| !unclosed.is_empty());
+        if !unclosed.is_empty() {
+            self.unclosed.insert(tenant.clone(), unclosed);
+        }
+        if let Some(socket) = socket {
             epoll::delete(&self.epoll, &*socket.inbox)?;
         }
         drop(inbox);

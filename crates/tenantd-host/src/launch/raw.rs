@@ -224,6 +224,13 @@ pub(crate) fn remove_sysv(kind: SysV, number: i32) -> Result<(), Errno> {
     outcome(result.into())
 }
 
+/// close_range(2), in a table of descriptors that no other code uses.
+pub(crate) fn close_range(first: u32, last: u32, flags: u32) -> Result<(), Errno> {
+    // SAFETY: close_range touches no memory. What it closes are copies of the calling process or thread, which has a
+    // table of its own, or gets it with this call, and does not use them.
+    outcome(unsafe { libc::syscall(libc::SYS_close_range, first, last, flags) })
+}
+
 /// Refuses messages with descriptors on a unix socket that is not bound yet: `SO_PASSRIGHTS`, since
 /// Linux 6.16.
 pub(crate) fn refuse_descriptors(socket: BorrowedFd<'_>) -> Result<(), Errno> {

@@ -107,6 +107,23 @@ impl Reader {
     }
 }
 
+/// The kernel would close the descriptors in messages that were not read on this thread, which can take as long as the
+/// peer likes.
+impl Drop for Reader {
+    fn drop(&mut self) {
+        let stream: &UnixStream = self.read.as_ref();
+        // It fails if the peer has closed the connection: then nothing more comes either.
+        let _closed = rustix::net::shutdown(stream, Shutdown::Read);
+        let mut bytes = [0; 4096];
+        while let Ok(Some(received)) = inbox::receive(stream.as_fd(), &mut bytes) {
+            if received.len == 0 {
+                break;
+            }
+            closer::close(received.descriptors, &self.unclosed);
+        }
+    }
+}
+
 impl ReadHalf for Reader {
     async fn read(&mut self, buf: &mut [u8]) -> zlink::Result<ReadResult> {
         let read = loop {

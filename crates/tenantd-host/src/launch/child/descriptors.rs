@@ -6,7 +6,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use rustix::io::Errno;
 
 use super::steps::Steps;
-use crate::launch::raw::outcome;
+use crate::launch::raw::{close_range, outcome};
 use crate::launch::spec::Spec;
 use crate::lock::LOCK_FD;
 
@@ -78,10 +78,4 @@ pub(super) fn duplicate(fd: BorrowedFd<'_>, number: i32) -> Result<(), Errno> {
     // SAFETY: dup3 touches no memory. What it closes at `number` is this process's copy, which
     // nothing here uses again.
     outcome(unsafe { libc::syscall(libc::SYS_dup3, fd.as_raw_fd(), number, 0) })
-}
-
-fn close_range(first: u32, last: u32, flags: u32) -> Result<(), Errno> {
-    // SAFETY: close_range touches no memory. What it closes are this process's copies, and nothing here
-    // uses one that is not in `Pipes::kept`.
-    outcome(unsafe { libc::syscall(libc::SYS_close_range, first, last, flags) })
 }
