@@ -39,7 +39,7 @@ use crate::owner;
 use crate::process;
 use tenantd_core::stage::{Failure, Stage};
 
-pub use self::of_label::held_by;
+pub use self::of_label::{first_of, held_by};
 pub use self::record::{CgroupKey, Key, Record};
 
 /// A claim of the calling process for one launch. Dropping it does not give it up.

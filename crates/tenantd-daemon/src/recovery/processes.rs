@@ -5,10 +5,12 @@ use std::io;
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use tokio::sync::Notify;
 
+use tenantd_core::name::{AppName, TenantName};
 use tenantd_host::cgroup::Leaf;
 use tenantd_host::children::Known;
+use tenantd_host::claim::{self, CgroupKey, Key};
 use tenantd_host::launch::ready_fd::ReadyFd;
-use tenantd_host::{launch, process};
+use tenantd_host::{launch, lock, process};
 
 use crate::executor::inventory::Process;
 use crate::state_file::record::ProcessKey;
@@ -36,6 +38,21 @@ pub(crate) fn open_process(key: ProcessKey) -> io::Result<Option<Process>> {
         known,
         replaced: Notify::new(),
     }))
+}
+
+/// The first process of a launch by its claim, if it is alive. The oldest process of the leaf may be another one: the first
+/// one may have ended, and what it has left runs on. One that no claim names was not told to continue.
+pub(super) fn claimed(
+    app: &AppName,
+    tenant: &TenantName,
+    leaf: &Leaf,
+) -> io::Result<Option<Process>> {
+    let number = CgroupKey::of(leaf)?.id;
+    let first = claim::first_of(&lock::label(app, tenant), number).map_err(io::Error::other)?;
+    match first {
+        Some(Key { pid, start_ticks }) => open_process(ProcessKey { pid, start_ticks }),
+        None => oldest(leaf),
+    }
 }
 
 /// The oldest process of a leaf.

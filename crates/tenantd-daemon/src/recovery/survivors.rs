@@ -30,7 +30,7 @@ use crate::executor::launch::await_end;
 use crate::executor::main_process::{self, MainBy};
 use crate::executor::report::ReportKind;
 use crate::executor::said::Recorded;
-use crate::recovery::processes::{anyone, oldest, open_process};
+use crate::recovery::processes::{anyone, claimed, open_process};
 use crate::recovery::{Recovery, unexecuted};
 use crate::state_file::record::{Made, Record};
 
@@ -109,7 +109,7 @@ impl Recovery {
             (Some(key), _) => open_process(key)?,
             // Its supervisor died after starting it and before recording its process.
             (None, Some(leaf)) if record.checkpoint.state() == StateWord::Launching => {
-                oldest(leaf)?
+                claimed(&self.host.app, tenant, leaf)?
             }
             (None, _) => None,
         };
