@@ -21,7 +21,7 @@ fn manifest(user: &str, wall: &str) -> String {
     let program = script("program", PROGRAM);
     format!(
         "[network]\nsubnet = \"10.77.0.0/24\"\n[app]\nname = \"APP\"\ncommand = [\"{program}\"]\nuser = \"{user}\"\n\
-         datastore.path = \"/srv/data\"\nwall = {{ {wall} }}\n\
+         datastore.path = \"/srv/data\"\nstop.grace = \"1s\"\nwall = {{ {wall} }}\n\
          [tenants]\nacme = {{ ip = \"10.77.0.11\" }}\nglobex = {{ ip = \"10.77.0.12\" }}\n"
     )
 }
@@ -270,5 +270,33 @@ fn a_client_that_is_not_roots_or_lives_in_a_tenant_gets_nothing() {
         "{:?}",
         output.stderr
     );
+    daemon.end();
+}
+
+/// A process that ends is stopped at its exit for a tracer that has asked for that, also after SIGKILL.
+#[test]
+fn a_command_that_traces_the_program_does_not_keep_it() {
+    let daemon = start("root", "exec_reaches = true");
+    until("a keeper", || keeper(&daemon, "acme"));
+    let pid = main_pid(&daemon, "acme");
+    // PTRACE_SEIZE with PTRACE_O_TRACEEXIT.
+    let traces = format!(
+        "$| = 1; $SIG{{$_}} = 'IGNORE' for 'HUP', 'TERM'; my $pid = {pid}; \
+         print syscall({}, 0x4206, $pid, 0, 0x40) == 0 ? \"traced\\n\" : \"no: $!\\n\"; sleep;",
+        libc::SYS_ptrace
+    );
+    let mut tracer = in_time(crate::support::daemon::PROGRAM)
+        .args(["exec", "--app", daemon.app.as_str(), "acme", "perl", "-e"])
+        .arg(traces)
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut line = String::new();
+    let mut said = BufReader::new(tracer.stdout.as_mut().unwrap());
+    said.read_line(&mut line).unwrap();
+    assert_eq!(line, "traced\n");
+    daemon.tell(&["stop", "acme"]).expect(0);
+    tracer.wait().unwrap();
     daemon.end();
 }

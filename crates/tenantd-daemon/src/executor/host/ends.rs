@@ -23,6 +23,9 @@ const LOOK_AGAIN: Duration = Duration::from_millis(50);
 /// How long the processes of a network namespace may take to end after SIGKILL.
 const KILL_LIMIT: Duration = Duration::from_secs(5);
 
+/// From SIGKILL to the program until SIGKILL to the commands of `exec` beside it, if the program has not ended.
+const VISITORS_LATER: Duration = Duration::from_secs(1);
+
 /// How many processes the loop itself looks at and signals: about a millisecond.
 const AT_ONCE: usize = 64;
 
@@ -74,6 +77,9 @@ impl Host {
             });
             self.report(tenant, of_kill(launch, killed));
             crash::point("stop: killed", tenant.as_str());
+            if leaf.has_visitors().unwrap_or(true) {
+                self.kill_visitors_too(tenant, leaf.clone());
+            }
             return;
         }
         let (reporter, tenant) = (self.reporter.clone(), tenant.clone());
@@ -92,6 +98,24 @@ impl Host {
             // A failed watch does not report that no process is left.
             let kind = killed.map_or_else(ReportKind::EndFailed, |()| ReportKind::CgroupChanged);
             reporter.report(&tenant, kind);
+        });
+    }
+}
+
+impl Host {
+    /// Kills the commands of `exec` too, if processes of the program live on after SIGKILL: one that is traced can be
+    /// stopped in its exit, see `PTRACE_O_TRACEEXIT` in ptrace(2), and only the end of the tracer lets it end.
+    fn kill_visitors_too(&self, tenant: &TenantName, leaf: Leaf) {
+        let (tenant, program) = (tenant.clone(), leaf.program_id());
+        self.spawn(async move {
+            tokio::time::sleep(VISITORS_LATER).await;
+            let killed = blocking_change(move || {
+                leaf.unless_next(program, |leaf| match leaf.pids()?.is_empty() {
+                    true => Ok(()),
+                    false => leaf.kill_all(),
+                })
+            });
+            said(&tenant, killed.await);
         });
     }
 }
