@@ -23,15 +23,17 @@ pub(super) fn attend_to(pid: i32) -> Result<(), Errno> {
 /// Takes care of all children that have changed, for a limited time: a tenant whose processes lose their parents and
 /// end without pause would keep this thread from everything else.
 pub(super) fn attend_to_all(limit: Instant) -> Result<Look, Errno> {
+    let mut changes: u32 = 0;
     while let Some(change) = raw::change(None)? {
         if !act(change)? {
             return Ok(Look::Left);
         }
+        changes += 1;
         if Instant::now() >= limit {
             return Ok(Look::More);
         }
     }
-    Ok(Look::Complete)
+    Ok(Look::Complete { changes })
 }
 
 /// Returns whether the change is dealt with.

@@ -11,8 +11,12 @@ use std::time::{Duration, Instant};
 /// meanwhile.
 const LATER: Duration = Duration::from_millis(10);
 
-/// After a look, the thread does something else for this many times as long.
+/// After a look that found nothing, the thread does something else for this many times as long. After one that found
+/// children to take care of, for the shorter the more they were: what is left of them fills the host until the next look.
 const PAUSES: u32 = 50;
+
+/// That many children halve the pause.
+const HALVING: u32 = 8;
 
 /// How long a look may take: other work waits for it.
 pub(super) const LOOK_MAX: Duration = Duration::from_millis(10);
@@ -20,8 +24,8 @@ pub(super) const LOOK_MAX: Duration = Duration::from_millis(10);
 /// How far a look went.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Look {
-    /// Through all children.
-    Complete,
+    /// Through all children; so many of them had changed.
+    Complete { changes: u32 },
     /// As far as one that may be about to be registered.
     Left,
     /// Until its time was over.
@@ -80,10 +84,14 @@ impl Looks {
     /// The thread has looked.
     pub(super) fn looked(&mut self, look: Look, [begun, ended]: [Instant; 2]) {
         let took = ended.saturating_duration_since(begun);
-        let pauses = if look == Look::More { 1 } else { PAUSES };
+        let pauses = match look {
+            Look::Complete { changes } => (PAUSES / (1 + changes / HALVING)).max(1),
+            Look::Left => PAUSES,
+            Look::More => 1,
+        };
         self.earliest = ended + took * pauses;
         self.next = match look {
-            Look::Complete => Next::Signalled,
+            Look::Complete { .. } => Next::Signalled,
             Look::Left => Next::Woken,
             Look::More => Next::At(self.earliest),
         };
@@ -96,12 +104,14 @@ mod tests {
 
     const MS: Duration = Duration::from_millis(1);
 
+    const COMPLETE: Look = Look::Complete { changes: 0 };
+
     #[test]
     fn without_a_signal_there_is_no_look() {
         let now = Instant::now();
         let mut looks = Looks::new(now);
         assert_eq!(looks.pause(now), Some(Duration::ZERO));
-        looks.looked(Look::Complete, [now, now + MS]);
+        looks.looked(COMPLETE, [now, now + MS]);
         looks.woken(now + MS);
         assert_eq!(looks.pause(now + 1000 * MS), None);
     }
@@ -110,7 +120,7 @@ mod tests {
     fn a_look_follows_the_first_of_several_signals() {
         let now = Instant::now();
         let mut looks = Looks::new(now);
-        looks.looked(Look::Complete, [now, now]);
+        looks.looked(COMPLETE, [now, now]);
         looks.signalled(now);
         looks.signalled(now + 9 * MS);
         assert_eq!(looks.pause(now + 9 * MS), Some(MS));
@@ -121,9 +131,26 @@ mod tests {
     fn long_looks_are_seldom() {
         let now = Instant::now();
         let mut looks = Looks::new(now);
-        looks.looked(Look::Complete, [now, now + 2 * MS]);
+        looks.looked(COMPLETE, [now, now + 2 * MS]);
         looks.signalled(now + 2 * MS);
         assert_eq!(looks.pause(now + 2 * MS), Some(100 * MS));
+    }
+
+    #[test]
+    fn the_more_a_look_found_the_sooner_is_the_next() {
+        let now = Instant::now();
+        let pause = |changes| {
+            let mut looks = Looks::new(now);
+            looks.looked(Look::Complete { changes }, [now, now + 2 * MS]);
+            looks.signalled(now + 2 * MS);
+            looks.pause(now + 2 * MS).unwrap()
+        };
+        assert_eq!([0, 7, 8].map(pause), [100 * MS, 100 * MS, 50 * MS]);
+        assert_eq!(
+            pause(10_000),
+            LATER,
+            "not sooner than other signals are awaited"
+        );
     }
 
     #[test]
