@@ -180,7 +180,8 @@ fn write_in_place(path: &Path, text: &str, create: bool) -> io::Result<()> {
         .write(true)
         .create(create)
         .truncate(false)
-        .custom_flags(libc::O_NOFOLLOW)
+        // A tenant that runs as root may have a lease on it: other tenants are not to wait until the kernel breaks it.
+        .custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK)
         .open(path)?;
     let mut old = Vec::new();
     file.read_to_end(&mut old)?;
@@ -325,6 +326,20 @@ mod tests {
         let before = fs::metadata(&path).unwrap().modified().unwrap();
         write_in_place(&path, "third, which is longer again\n", false).unwrap();
         assert_eq!(fs::metadata(&path).unwrap().modified().unwrap(), before);
+
+        // A lease of fcntl(2).
+        let lease = "import fcntl, sys, time; file = open(sys.argv[1]); \
+                     fcntl.fcntl(file, fcntl.F_SETLEASE, fcntl.F_RDLCK); print(flush=True); time.sleep(600)";
+        let mut holder = std::process::Command::new("python3");
+        holder.args(["-c", lease]).arg(&path);
+        let mut holder = holder.stdout(std::process::Stdio::piped()).spawn().unwrap();
+        io::Read::read_exact(holder.stdout.as_mut().unwrap(), &mut [0]).unwrap();
+        let begun = std::time::Instant::now();
+        let why = write_in_place(&path, "fourth\n", false).unwrap_err();
+        assert_eq!(why.kind(), io::ErrorKind::WouldBlock);
+        assert!(begun.elapsed().as_secs() < 10, "{:?}", begun.elapsed());
+        holder.kill().unwrap();
+        holder.wait().unwrap();
         fs::remove_dir_all(&folder).unwrap();
     }
 }
