@@ -5,24 +5,30 @@
 //! longer. After that, another host may start the tenant.
 
 use std::cell::{Cell, RefCell};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::io;
 use std::os::fd::AsFd;
 use std::path::PathBuf;
 use std::rc::Rc;
+use std::time::Duration;
 
 use tokio::sync::Notify;
+use tokio::time::sleep;
 
 use tenantd_core::name::{AppName, TenantName};
 use tenantd_core::stage::Failure;
 use tenantd_host::cgroup::Leaf;
 use tenantd_host::claim::Key;
-use tenantd_host::{claim, datastore, lock, owner};
+use tenantd_host::{claim, datastore, lock, owner, want};
 
 use super::{Host, blocking};
 use crate::executor::claims::unopened;
 
+/// When to try again what the host lacked something for.
+const AGAIN: Duration = Duration::from_secs(1);
+
 /// A launch that an earlier supervisor made.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Claimed {
     /// The datastore.
     pub(crate) source: PathBuf,
@@ -35,6 +41,8 @@ pub(crate) struct Claimed {
 #[derive(Debug, Default)]
 pub(crate) struct Claiming {
     waiting: RefCell<BTreeMap<TenantName, Claimed>>,
+    /// Those for which the host lacked something.
+    failed: RefCell<BTreeMap<TenantName, Claimed>>,
     /// The tenant whose claim is being continued. One at a time: a datastore may be on a filesystem that hangs, and
     /// launches need the other blocking threads.
     present: RefCell<Option<TenantName>>,
@@ -46,9 +54,11 @@ pub(crate) struct Claiming {
 impl Claiming {
     /// Continues the claim of a tenant no longer, and waits until it is not being continued.
     pub(crate) async fn forgo(&self, tenant: &TenantName) {
-        self.waiting.borrow_mut().remove(tenant);
         loop {
             let done = self.one_done.notified();
+            // Also when it was being continued, since it may have failed.
+            self.waiting.borrow_mut().remove(tenant);
+            self.failed.borrow_mut().remove(tenant);
             if self.present.borrow().as_ref() != Some(tenant) {
                 return;
             }
@@ -64,12 +74,17 @@ impl Claiming {
 
     /// The next one, which is being continued until the result is dropped.
     fn next(&self) -> Option<(Present<'_>, TenantName, Claimed)> {
-        let Some((tenant, claimed)) = self.waiting.borrow_mut().pop_first() else {
-            self.is_served.set(false);
-            return None;
-        };
+        let (tenant, claimed) = self.waiting.borrow_mut().pop_first()?;
         self.present.replace(Some(tenant.clone()));
         Some((Present(self), tenant, claimed))
+    }
+
+    /// Has those that have failed continued again. Returns whether there are any; if not, the task has ended.
+    fn again(&self) -> bool {
+        let mut waiting = self.waiting.borrow_mut();
+        waiting.append(&mut self.failed.borrow_mut());
+        self.is_served.set(!waiting.is_empty());
+        self.is_served.get()
     }
 }
 
@@ -93,13 +108,36 @@ impl Host {
         let host = Rc::clone(self);
         self.spawn(async move {
             host.taking_up.is_over().await;
-            while let Some((_present, tenant, claimed)) = host.taking_up.claiming.next() {
-                let (app, name) = (host.app.clone(), tenant.clone());
-                if let Err(failure) = blocking(move || adopt(&app, &name, claimed)).await {
-                    tracing::warn!(%tenant, "{tenant}: its program runs on, but {failure}");
-                }
+            let mut told = BTreeSet::new();
+            host.adopt_claims(&mut told).await;
+            while host.taking_up.claiming.again() {
+                sleep(AGAIN).await;
+                host.adopt_claims(&mut told).await;
             }
         });
+    }
+
+    /// Continues all claims that wait for it. Those whose failure was told are not told again.
+    async fn adopt_claims(&self, told: &mut BTreeSet<TenantName>) {
+        let claiming = &self.taking_up.claiming;
+        while let Some((_present, tenant, claimed)) = claiming.next() {
+            let (app, name, again) = (self.app.clone(), tenant.clone(), claimed.clone());
+            let Err(failure) = blocking(move || adopt(&app, &name, claimed)).await else {
+                continue;
+            };
+            let passes = want::error_passes(&io::Error::from_raw_os_error(failure.errno));
+            if told.insert(tenant.clone()) {
+                let rest = if passes {
+                    ", trying again every second"
+                } else {
+                    ""
+                };
+                tracing::warn!(%tenant, "{tenant}: its program runs on, but {failure}{rest}");
+            }
+            if passes {
+                claiming.failed.borrow_mut().insert(tenant, again);
+            }
+        }
     }
 }
 
@@ -151,6 +189,18 @@ mod tests {
         assert_eq!(tenant, *three, "two is released");
         drop(present);
         assert!(claiming.next().is_none());
+        for tenant in [one, two] {
+            claiming
+                .failed
+                .borrow_mut()
+                .insert(tenant.clone(), claimed());
+        }
+        assert!(is_ready(pin!(claiming.forgo(one))));
+        assert!(claiming.again());
+        assert!(!claiming.add(three, claimed()), "the task runs");
+        let all = std::iter::from_fn(|| claiming.next().map(|(_, tenant, _)| tenant));
+        assert_eq!(all.collect::<Vec<_>>(), [three.clone(), two.clone()]);
+        assert!(!claiming.again());
         assert!(claiming.add(two, claimed()), "the task has ended");
     }
 }
