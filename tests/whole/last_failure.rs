@@ -76,6 +76,24 @@ fn a_failure_is_known_once_the_tenant_is_up_again() {
     daemon.end();
 }
 
+/// Whether a process of it is left when it fails, or not.
+#[test]
+fn a_command_that_fails_before_the_program_is_a_failure() {
+    for (fails, left) in [("exit 7", false), ("sleep 1000 & exit 7", true)] {
+        place::host();
+        folder("/srv/data");
+        script("app", "exec sleep 1000000");
+        script("first", &format!("test -e /srv/good || {{ {fails}; }}"));
+        let before = "[app.before]\ncommand = [\"/srv/first\"]\n[tenants]";
+        let manifest = MANIFEST.replace("strikes = 3", "strikes = 0");
+        let daemon = Daemon::start(&format!("{}{ACME}", manifest.replace("[tenants]", before)));
+        let failed = daemon.until_tenant("acme", |it| it.last_failure.is_some());
+        let reason = failed.last_failure.unwrap().reason.unwrap();
+        assert!(reason.contains("exited with status 7"), "{left}: {reason}");
+        daemon.end();
+    }
+}
+
 #[test]
 fn the_next_supervisor_knows_the_last_failure() {
     let mut daemon = start();

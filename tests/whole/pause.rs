@@ -78,6 +78,13 @@ fn a_paused_tenant_is_up_and_does_nothing() {
     );
     let again = daemon.tell(&["pause", "acme"]).expect(0);
     assert_eq!(again, "acme: it was paused already\n");
+    let other = daemon.tell(&["resume", "--all"]).expect(0);
+    assert!(other.contains("globex: it was not paused"), "{other}");
+    pauses(&daemon);
+    daemon.tell(&["stop", "globex"]).expect(0);
+    let down = daemon.tell(&["resume", "globex"]).expect(0);
+    assert_eq!(down, "globex: it was not paused\n");
+    daemon.tell(&["start", "globex"]).expect(0);
     let exec = daemon.tell(&["exec", "acme", "true"]);
     assert_eq!(exec.code, 125, "{exec:?}");
     assert!(exec.err.contains("it is paused"), "{exec:?}");

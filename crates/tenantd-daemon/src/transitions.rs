@@ -85,7 +85,7 @@ impl Transitions {
         log(transition, view);
         self.state_counts.note(transition);
         let why = view.and_then(|view| view.why.as_ref());
-        let Some(why) = why.filter(|_| is_failure(&transition.cause)) else {
+        let Some(why) = why.filter(|_| is_failure(transition)) else {
             return;
         };
         let reached = reached.filter(|_| matches!(why, Why::Exit(_)));
@@ -114,12 +114,18 @@ impl Transitions {
     }
 }
 
-/// Whether this is the end of a program that was not requested, or a failed stage.
-fn is_failure(cause: &Cause) -> bool {
-    matches!(
-        cause,
-        Cause::Failed(_) | Cause::GivenUp(_) | Cause::Exited(_) | Cause::Found(Find::Died(_))
-    )
+/// Whether this is the end of a program that was not requested, or a failed stage or command of a start.
+fn is_failure(Transition { cause, to, .. }: &Transition) -> bool {
+    match cause {
+        Cause::Failed(_) | Cause::GivenUp(_) | Cause::Exited(_) | Cause::Found(Find::Died(_)) => {
+            true
+        }
+        // A command has failed, and nothing of it is left.
+        Cause::Finished(..) | Cause::Concluded | Cause::Emptied => {
+            matches!(to, StateWord::Waiting | StateWord::Failed)
+        }
+        _ => false,
+    }
 }
 
 /// Logs a transition.

@@ -39,11 +39,12 @@ pub(super) fn begin(
         for (tenant, leaf) in targets {
             let limiter = limiter.clone();
             let done = match leaf {
-                Ok((leaf, goes_on)) => {
+                Ok(Some((leaf, goes_on))) => {
                     let how = (frozen, reclaim);
                     let change = move || Ok(change(&leaf, &limiter, how, &goes_on));
                     blocking_change(change).await
                 }
+                Ok(None) => Ok((true, None, None)),
                 Err(why) => Ok((true, None, Some(why))),
             };
             let (unchanged, taken, refused) =
@@ -92,18 +93,20 @@ fn change(
     }
 }
 
-/// What is frozen of a tenant, while its launch is the same and is not to end; or why nothing may be.
+/// What is frozen of a tenant, while its launch is the same and is not to end; or why nothing may be. `None` if it is to
+/// continue and nothing of it runs.
 fn target(
     tenants: Tenants<'_>,
     tenant: &TenantName,
     frozen: bool,
-) -> Result<(Leaf, impl Fn() -> bool + Send + 'static + use<>), String> {
+) -> Result<Option<(Leaf, impl Fn() -> bool + Send + 'static + use<>)>, String> {
     let view = tenants.supervisor.tenant(tenant);
     let state = view.as_ref().map_or(StateWord::Down, |view| view.state);
     let is_ready = view.is_some_and(|view| view.ready == Some(true));
     match state {
         StateWord::Up if is_ready || !frozen => {}
         StateWord::Up => return Err("it is not ready yet".to_owned()),
+        _ if !frozen => return Ok(None),
         StateWord::Down
         | StateWord::Provisioning
         | StateWord::Launching
@@ -128,5 +131,5 @@ fn target(
     let leaf = provisioned.leaf.clone().ok_or(
         "the host has no cgroup tree of version 2, which is needed to pause a tenant".to_owned(),
     )?;
-    Ok((leaf, entry.steps.none_since()))
+    Ok(Some((leaf, entry.steps.none_since())))
 }
