@@ -5,6 +5,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 
 use nix::sys::signal::Signal;
+use tenantd_api::wire::StateWord;
 
 use crate::support::daemon::{Daemon, signal, write_manifest};
 use crate::support::place::{self, folder, script};
@@ -73,6 +74,38 @@ fn a_failure_is_known_once_the_tenant_is_up_again() {
         !lines.iter().any(|it| it.starts_with("STRIKES")),
         "{lines:?}"
     );
+    daemon.end();
+}
+
+/// A live change of what its start reads: the reload waits for the start, and fails with it.
+#[test]
+fn a_reload_waits_for_the_failed_tenants_that_it_starts_again() {
+    place::host();
+    folder("/srv/data");
+    script("app", "exec sleep 1000000");
+    for (name, ends) in [
+        ("first", "exit 7"),
+        ("second", "sleep 1; exit 8"),
+        ("third", "sleep 1"),
+    ] {
+        script(name, ends);
+    }
+    let manifest = |command: &str| {
+        let init = format!("[app.init]\ncommand = [\"/srv/{command}\"]\n[tenants]");
+        let manifest = MANIFEST.replace("strikes = 3", "strikes = 1");
+        format!("{}{ACME}", manifest.replace("[tenants]", &init))
+    };
+    let daemon = Daemon::start(&manifest("first"));
+    for name in ["acme", "bolt"] {
+        daemon.until_state(name, StateWord::Failed);
+    }
+    write_manifest(&daemon.app, &manifest("second"));
+    let said = daemon.tell(&["reload"]);
+    assert_eq!(said.code, 1, "{said:?}");
+    assert!(said.out.contains("started again; now failed: "), "{said:?}");
+    write_manifest(&daemon.app, &manifest("third"));
+    let said = daemon.tell(&["reload"]).expect(0);
+    assert!(said.contains("started again; now up"), "{said}");
     daemon.end();
 }
 

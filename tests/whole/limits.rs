@@ -194,6 +194,18 @@ fn limits_changed_without_a_supervisor_are_set_by_the_next_one() {
     daemon.end();
 }
 
+/// The host may lack the controller of one.
+#[test]
+fn a_limit_that_is_refused_keeps_no_other_from_being_set() {
+    let daemon = start("open_files = 1000");
+    let limits = ["memory.max=1GiB", "open_files=600"];
+    let _perhaps_refused = daemon.tell(&[&["set", "acme", "--permanent"], &limits[..]].concat());
+    assert_eq!(open_files(&daemon, "acme"), "600 600");
+    let _perhaps_refused = daemon.tell(&["set", "acme", "--permanent", "memory.max=2GiB"]);
+    assert_eq!(open_files(&daemon, "acme"), "600 600");
+    daemon.end();
+}
+
 /// A limit beside whatever else changes live: the firewall, names, the rate and the addresses.
 #[test]
 fn a_limit_is_applied_also_if_something_else_changes_with_it() {

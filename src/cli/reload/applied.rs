@@ -10,9 +10,10 @@ use crate::cli::args::Wait;
 use crate::cli::interrupts::Interrupts;
 use crate::cli::outcome::{Became, Outcome, state};
 use crate::cli::progress::{self, Doing, Progress};
+use crate::cli::select;
 use tenantd_api::client::watch::{self, Until, Waiting, wait};
 use tenantd_api::client::{ClientError, Connection};
-use tenantd_api::wire::{StateWord, TenantStatus};
+use tenantd_api::wire::{StateWord, TenantStatus, Want};
 use tenantd_core::name::{AppName, TenantName};
 use tenantd_core::plan::changes;
 use tenantd_core::plan::diff::{Change, Changes, TenantChange};
@@ -38,6 +39,7 @@ pub(super) async fn report(
         progress.say(&changes::summary(changes))?;
     }
     let mut sorted = Sorted::of(changes, begun);
+    sorted.started(connection).await?;
     for (tenant, text) in std::mem::take(&mut sorted.done) {
         progress.settled(Outcome::without_state(tenant, Became::Done, text))?;
     }
@@ -121,6 +123,26 @@ impl<'a> Sorted<'a> {
             sorted.live.insert(tenant, what);
         }
         sorted
+    }
+
+    /// A failed tenant is started again if a live change concerns what its start reads: that is waited for, too.
+    async fn started(&mut self, connection: &mut Connection) -> Result<(), ClientError> {
+        let names: Vec<TenantName> = self.done.keys().copied().cloned().collect();
+        if names.is_empty() {
+            return Ok(());
+        }
+        let found = select::named(&names, async |names| connection.status(names).await).await?;
+        let found = found.tenants;
+        let starts = |it: &&TenantStatus| {
+            let is_early = matches!(it.state, StateWord::Provisioning | StateWord::Launching);
+            it.want == Want::Up && is_early
+        };
+        for tenant in found.iter().filter(starts) {
+            if let Some((name, text)) = self.done.remove_entry(&tenant.name) {
+                self.waited.insert(name, format!("{text}; started again"));
+            }
+        }
+        Ok(())
     }
 
     fn judge(&self, became: watch::Became) -> Outcome {

@@ -94,3 +94,18 @@ pub(crate) fn broken(stage: Stage, tenant: &TenantName, error: &std::io::Error) 
         None => Failure::detail(stage, format!("of {tenant}"), error.to_string()),
     }
 }
+
+/// The outcome of two things of which one does not depend on the other. If both have failed, it is the first failure,
+/// which names the second one, too.
+pub(super) fn both(first: Result<(), Failure>, second: Result<(), Failure>) -> Result<(), Failure> {
+    match (first, second) {
+        (Err(first), Err(second)) => {
+            let detail = match first.detail.as_str() {
+                "" => second.to_string(),
+                detail => format!("{detail}; {second}"),
+            };
+            Err(first.with(detail))
+        }
+        (first, second) => first.and(second),
+    }
+}

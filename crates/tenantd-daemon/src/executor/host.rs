@@ -35,8 +35,8 @@ use tenantd_host::network::{Generation, Network, Question};
 use tenantd_host::{fifo, hosts_folder, limits, process, want};
 
 use crate::collect::shares::Collector;
-use crate::executor::blocking::blocking_change;
 pub(crate) use crate::executor::blocking::{blocking, broken};
+use crate::executor::blocking::{blocking_change, both};
 use crate::executor::cgroups::Cgroups;
 use crate::executor::claims::{prove_ended, ready_datastore, unclaimed};
 use crate::executor::inventory::Provisioned;
@@ -354,13 +354,18 @@ impl Host {
             let descriptors = host.descriptors;
             let limiter = host.limiter();
             let applied = blocking_change(move || {
-                limiter.limit_tenant(provisioned.leaf.as_ref(), &plan)?;
+                let leaf = provisioned.leaf.as_ref();
                 let target = limits::Target {
-                    leaf: provisioned.leaf.as_ref(),
+                    leaf,
                     netns: provisioned.inode,
                     label: plan.name.as_str(),
                 };
-                limits::apply(target, &plan.launch.limits, descriptors)
+                // One that is refused keeps no other from being set.
+                let limited = limiter.limit_tenant(leaf, &plan);
+                both(
+                    limited,
+                    limits::apply(target, &plan.launch.limits, descriptors),
+                )
             })
             .await;
             crash::point("apply: applied", tenant.as_str());
