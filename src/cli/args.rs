@@ -186,7 +186,7 @@ pub enum Command {
         /// Name of the new tenant
         tenant: TenantName,
         /// Keys of the tenant
-        #[arg(value_name = "KEY=VALUE", value_parser = setting)]
+        #[arg(value_name = "KEY=VALUE", value_parser = set::setting)]
         keys: Vec<(String, String)>,
         /// Whether to wait, and what to print.
         #[command(flatten)]
@@ -329,7 +329,11 @@ pub enum Command {
     LeakTest(LeakTest),
     /// Replace the running supervisor by the program on disk; tenants keep running
     #[command(after_help = help::UPGRADE)]
-    Upgrade,
+    Upgrade {
+        /// Also if changes of the manifest, which are applied too, interrupt tenants
+        #[arg(long)]
+        apply: bool,
+    },
     /// End the supervisor but not its tenants; the next supervisor adopts them
     #[command(after_help = help::DETACH)]
     Detach {
@@ -388,12 +392,6 @@ pub struct Exec {
     /// Command and its arguments
     #[arg(trailing_var_arg = true, required = true, value_name = "COMMAND")]
     pub command: Vec<OsString>,
-}
-
-/// Parses KEY=VALUE.
-fn setting(typed: &str) -> Result<(String, String), String> {
-    let (key, value) = typed.split_once('=').ok_or("expected KEY=VALUE")?;
-    Ok((key.to_owned(), value.to_owned()))
 }
 
 #[cfg(test)]

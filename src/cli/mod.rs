@@ -178,7 +178,7 @@ fn dispatch(cli: Cli) -> anyhow::Result<End> {
             json,
         } => events::events(&starting::find(&selector)?, &names, follow, json),
         Command::Top(what) => top::top(&starting::find(&selector)?, &what),
-        Command::Upgrade => upgrade::upgrade(&app::find(&selector)?),
+        Command::Upgrade { apply } => upgrade::upgrade(&app::find(&selector)?, apply),
         Command::Detach { if_restarting } => detach::detach(&selector, if_restarting.as_deref()),
         Command::Gc(what) => gc::gc(&selector, &what),
         Command::List { json } => list::list(json),

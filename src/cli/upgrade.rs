@@ -4,14 +4,28 @@
 use std::io::Write;
 use std::time::Duration;
 
-use super::End;
+use anyhow::bail;
+
+use super::{End, select};
 use tenantd_api::client::{ClientError, Connection};
-use tenantd_core::name::AppName;
+use tenantd_api::wire::TenantStatus;
+use tenantd_core::name::{AppName, TenantName};
+use tenantd_core::plan::diff::Change;
 
 /// How long it may take: the preflight, the tasks under way, and the start.
 const LIMIT: Duration = Duration::from_secs(60);
 
-pub(super) fn upgrade(app: &AppName) -> anyhow::Result<End> {
+/// How many tenants are named.
+const NAMED: usize = 5;
+
+/// Upgrades the supervisor. The new program reads the manifest: unless `apply` is set, that must interrupt no tenant.
+pub(super) fn upgrade(app: &AppName, apply: bool) -> anyhow::Result<End> {
+    if !apply {
+        let interrupted = super::converse(async { Ok(interrupted(app).await?) })?;
+        if !interrupted.is_empty() {
+            bail!(refusal(&interrupted));
+        }
+    }
     let upgraded = async { Connection::open(app).await?.upgrade().await };
     let (begun, now) = super::converse(async {
         match tokio::time::timeout(LIMIT, upgraded).await {
@@ -31,4 +45,46 @@ pub(super) fn upgrade(app: &AppName) -> anyhow::Result<End> {
         now.pid
     )?;
     Ok(End::Done)
+}
+
+/// The tenants that run, and that the new program would end or start again because of the manifest.
+async fn interrupted(app: &AppName) -> Result<Vec<TenantName>, ClientError> {
+    let mut connection = Connection::open(app).await?;
+    let changes = match connection.diff().await {
+        Ok(changes) => changes,
+        // The manifest has problems: the preflight says which. Or the supervisor that is to be replaced says something
+        // that this version does not understand.
+        Err(
+            ClientError::Refused { .. }
+            | ClientError::BadManifest { .. }
+            | ClientError::Protocol { .. },
+        ) => return Ok(Vec::new()),
+        Err(error) => return Err(error),
+    };
+    let interrupts = [Change::Remove, Change::Reprovision, Change::Relaunch];
+    let changed = changes.tenants.into_iter();
+    let changed = changed.filter(|it| interrupts.contains(&it.change));
+    let names: Vec<TenantName> = changed.map(|it| it.tenant).collect();
+    if names.is_empty() {
+        return Ok(names);
+    }
+    let found = select::named(&names, async |names| connection.status(names).await).await?;
+    let running = found.tenants.into_iter().filter(runs);
+    Ok(running.map(|tenant| tenant.name).collect())
+}
+
+fn runs(tenant: &TenantStatus) -> bool {
+    tenant.pid.is_some()
+}
+
+fn refusal(tenants: &[TenantName]) -> String {
+    let named: Vec<&str> = tenants.iter().take(NAMED).map(TenantName::as_str).collect();
+    let mut named = named.join(", ");
+    if tenants.len() > NAMED {
+        named.push_str(&format!(" and {} more", tenants.len() - NAMED));
+    }
+    format!(
+        "not upgraded: the new program would also apply the changes of the manifest, which interrupt {named}. `tenantd diff` \
+         shows them; type `tenantd reload` first, or `tenantd upgrade --apply`"
+    )
 }

@@ -12,7 +12,9 @@ use nix::sys::signal::Signal;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use tenantd_api::wire::{StateWord, TenantStatus};
 
-use crate::support::daemon::{Daemon, PROGRAM, ends, pidfd, signal, tenantd, until};
+use crate::support::daemon::{
+    Daemon, PROGRAM, ends, pidfd, signal, tenantd, until, write_manifest,
+};
 use crate::support::netns;
 use crate::support::place::{self, INSTALLED, example, install, script};
 use crate::support::visit::accepts;
@@ -138,6 +140,39 @@ fn a_program_that_fails_the_preflight_is_refused() {
     fs::remove_file(INSTALLED).unwrap();
     refused(&daemon, "cannot be executed");
     assert_eq!(held(&daemon).1, program);
+    daemon.end();
+}
+
+/// The manifest was edited, and not reloaded.
+#[test]
+fn an_upgrade_that_would_restart_tenants_is_refused() {
+    let daemon = running();
+    let before = seen(&daemon);
+    let edit = |line: &str| write_manifest(&daemon.app, &MANIFEST.replace("[tenants]", line));
+    edit("[tenants]\nnew = { ip = \"10.77.0.13\", autostart = false }");
+    daemon.tell(&["upgrade"]).expect(0);
+    daemon.until("the added one is there", |it| it.tenants.len() == 3);
+    // One that does not run is not interrupted.
+    let frail = MANIFEST.replace("\"10.77.0.12\"", "\"10.77.0.12\", arguments = [\"x\"]");
+    write_manifest(&daemon.app, &frail);
+    daemon.tell(&["upgrade"]).expect(0);
+    let all: Vec<_> = seen(&daemon).into_iter().take(1).collect();
+    assert_eq!(all[..], before[..1]);
+    write_manifest(
+        &daemon.app,
+        &frail.replace("WHO = ", "MORE = \"1\", WHO = "),
+    );
+    let said = daemon.tell(&["upgrade"]);
+    assert_eq!(said.code, 1, "{said:?}");
+    assert!(
+        said.err.contains("which interrupt acme. `tenantd diff`"),
+        "{said:?}"
+    );
+    assert_eq!(seen(&daemon)[0], before[0]);
+    daemon.tell(&["upgrade", "--apply"]).expect(0);
+    daemon.until_tenant("acme", |it| {
+        it.pid != before[0].0 && it.state == StateWord::Up
+    });
     daemon.end();
 }
 

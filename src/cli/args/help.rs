@@ -220,10 +220,12 @@ pub(super) const UPGRADE: &str = "EXAMPLES
   tenantd upgrade
   systemctl reload tenantd@wiki      does the same
 
-The new program is executed in the supervisor's process and reads the manifest again. A
-preflight checks first whether it would run. If the preflight fails, for example because
-the manifest has problems, or if the new program fails before it is ready, the old one
-continues, and the command prints the reason.";
+The new program is executed in the supervisor's process, and applies what has changed in the
+manifest since the last reload. If that would interrupt a tenant, nothing is done and the
+exit code is 1: `tenantd reload` first, or add --apply. A preflight checks whether the new
+program would run. If the preflight fails, for example because the manifest has problems, or
+if the new program fails before it is ready, the old one continues, and the command prints
+the reason.";
 
 /// Of `detach`.
 pub(super) const DETACH: &str = "EXAMPLES

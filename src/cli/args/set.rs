@@ -36,7 +36,7 @@ pub struct Set {
     pub tenant: TenantName,
     /// Limits of the tenant; without a value, one is taken back
     #[arg(
-        value_name = "LIMIT=VALUE", required_unless_present = "reset", value_parser = super::setting
+        value_name = "LIMIT=VALUE", required_unless_present = "reset", value_parser = setting
     )]
     pub limits: Vec<(String, String)>,
     /// Write them to the manifest
@@ -48,4 +48,10 @@ pub struct Set {
     /// Whether to wait, and what to print.
     #[command(flatten)]
     pub wait: Wait,
+}
+
+/// Parses KEY=VALUE.
+pub(super) fn setting(typed: &str) -> Result<(String, String), String> {
+    let (key, value) = typed.split_once('=').ok_or("expected KEY=VALUE")?;
+    Ok((key.to_owned(), value.to_owned()))
 }
