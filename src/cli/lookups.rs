@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 use std::fs::{self, Permissions};
 use std::io::{self, ErrorKind, Read, Write};
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -16,6 +16,8 @@ use std::time::{Duration, Instant};
 use anyhow::Context;
 use rustix::net::sockopt::socket_peercred;
 use serde::de::DeserializeOwned;
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::low_level::{emulate_default_handler, pipe};
 
 use super::End;
 
@@ -53,6 +55,7 @@ impl Service {
         let Self { folder, name, .. } = self;
         let listener =
             listen(folder, name).with_context(|| format!("cannot listen on {folder}/{name}"))?;
+        remove_at_end(&Path::new(folder).join(name)).context("cannot catch signals")?;
         let clients = Arc::new(Mutex::new(Clients::of(self.served)));
         let answer = Arc::new(answer);
         loop {
@@ -133,6 +136,28 @@ fn listen(folder: &str, name: &str) -> io::Result<UnixListener> {
     fs::set_permissions(&new, Permissions::from_mode(0o666))?;
     fs::rename(&new, folder.join(name))?;
     Ok(listener)
+}
+
+/// Removes the socket when this process is asked to end, unless another process has replaced it. As long as it is there and
+/// nobody listens, look-ups of the host fail: those of a number that nobody has, too.
+fn remove_at_end(path: &Path) -> io::Result<()> {
+    let path = path.to_owned();
+    let is = |path: &Path| fs::metadata(path).map(|it| (it.dev(), it.ino()));
+    let made = is(&path)?;
+    let (mut read, write) = UnixStream::pair()?;
+    for signal in [SIGTERM, SIGINT, SIGHUP] {
+        pipe::register(signal, write.try_clone()?)?;
+    }
+    std::thread::Builder::new().spawn(move || {
+        let _signal = read.read(&mut [0; 1]);
+        if is(&path).is_ok_and(|now| now == made) {
+            // It can only be left there.
+            let _left = fs::remove_file(&path);
+        }
+        // Ends this process.
+        let _failed = emulate_default_handler(SIGTERM);
+    })?;
+    Ok(())
 }
 
 /// How many connections each user has.

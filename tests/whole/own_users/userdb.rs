@@ -2,11 +2,13 @@
 
 use std::fs;
 use std::io::{Read, Write};
+use std::os::unix::fs::MetadataExt;
 use std::os::unix::net::UnixStream;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use nix::mount::{MsFlags, mount};
+use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 
 use super::{host, manifest};
@@ -107,6 +109,31 @@ fn the_host_finds_the_names_of_the_users() {
     );
     unmount("/etc/nsswitch.conf");
     daemon.end();
+}
+
+/// Look-ups of the host fail while a socket is there at which nobody listens.
+#[test]
+fn it_removes_its_socket_unless_that_is_anothers() {
+    host();
+    fs::create_dir_all("/run/systemd").unwrap();
+    fresh("/run/systemd", "mode=755");
+    let ends = |mut provider: Provider, which| {
+        crate::support::daemon::signal(provider.0.id(), which);
+        provider.0.wait().unwrap()
+    };
+    for which in [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP] {
+        ends(Provider::start(), which);
+        assert!(!fs::exists(SOCKET).unwrap(), "{which}");
+    }
+    let first = Provider::start();
+    let inode = || fs::metadata(SOCKET).map(|it| it.ino());
+    let old = inode().unwrap();
+    let _second = Provider::start();
+    until("the second one has replaced it", || {
+        inode().ok().filter(|now| *now != old)
+    });
+    ends(first, Signal::SIGTERM);
+    UnixStream::connect(SOCKET).unwrap();
 }
 
 #[test]

@@ -126,6 +126,13 @@ impl<'h> People<'h> {
             Ok(users) => names.zip(users).collect(),
             Err(why) => {
                 let help = match why {
+                    NoOwnUser::Unknown {
+                        errno: Errno::ECONNREFUSED,
+                        ..
+                    } => {
+                        "a program that tells the host of users has ended: start it again, or remove its socket in \
+                         /run/systemd/userdb"
+                    }
                     NoOwnUser::Unreadable { .. } | NoOwnUser::Unknown { .. } => {
                         "run this command as root"
                     }
