@@ -1,8 +1,8 @@
 //! Launches that were adopted, and are watched once requests are answered: whether they reach limits, lose mounts, or have
 //! files for look-ups that the host's no longer agree with.
 //!
-//! All of that notices what happens from then on, and what happened while no supervisor was running is found by
-//! the first check. It takes longer than the proof of the launches, and `status` shows nothing of it before those checks
+//! All of that notices what happens from then on. Mounts and files that were lost before are found by the first check; a limit that
+//! was reached before is not told. It takes longer than the proof of the launches, and `status` shows nothing of it before those checks
 //! have ended anyway. So it does not delay the first answer.
 
 use std::collections::BTreeMap;

@@ -86,10 +86,10 @@ impl Launched {
     }
 }
 
-/// When a check is made again for which there was no thread or descriptor.
 /// How many launches are looked at with one thread: it holds a descriptor of the mount namespace of each.
 const AT_ONCE: usize = 64;
 
+/// When a check is made again for which there was no thread or descriptor.
 const AGAIN: Duration = Duration::from_secs(5);
 
 /// What is to be checked.

@@ -238,7 +238,8 @@ impl Ends {
 }
 
 /// Prepares and makes the child. The caller then waits for [`Report::outcome`]. Blocks for about a
-/// millisecond, so call it on a blocking thread; the child does not depend on that thread.
+/// millisecond, and for 5 s if the child is stopped before it has parted from this process's descriptors, so call it on a
+/// blocking thread; the child does not depend on that thread.
 ///
 /// `watch` gets a pidfd of the child, and its report. It does everything of the caller's that may fail,
 /// since the child does not continue before.

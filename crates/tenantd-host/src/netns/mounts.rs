@@ -1,8 +1,8 @@
 //! Keeps the tenants' network namespaces alive without a descriptor each: as mounts in a mount namespace
-//! that has nothing else.
+//! that has nothing else but the sysfs of each.
 //!
 //! The mount namespace has one tmpfs, with a file per tenant, on which the tenant's network namespace is
-//! mounted. Two descriptors hold all of it, however many tenants there are: the mount namespace, and the
+//! mounted, and a folder `.sys/TENANT` for the sysfs. Two descriptors hold all of it, however many tenants there are: the mount namespace, and the
 //! folder. Any thread opens a network namespace through that folder. Only a thread that is in the mount
 //! namespace may mount there, so one thread, named `netns-mounts`, enters it and does nothing else.
 //!
@@ -54,7 +54,7 @@ const STACK: usize = 128 << 10;
 pub struct NetnsMounts {
     namespace: OwnedFd,
     folder: OwnedFd,
-    /// At most one per tenant waits: that of its provision, release or adoption. Sending never does.
+    /// At most two per tenant wait: that of its provision, release or adoption, and that to keep its sysfs. Sending never does.
     requests: Sender<Request>,
 }
 
@@ -187,7 +187,7 @@ impl NetnsMounts {
     }
 
     /// Keeps the sysfs of a tenant's network namespace too, as long as that: the first launch there has made it. Does not
-    /// wait for it. If it fails, each launch makes it again, which takes longer.
+    /// wait for it. If it fails, or the first launch does, each launch makes it again, which takes longer.
     pub fn keep_sysfs(&self, tenant: &TenantName) {
         let name = tenant.clone();
         let reply: Reply = Box::new(move |outcome| {
