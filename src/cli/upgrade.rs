@@ -21,22 +21,13 @@ const NAMED: usize = 5;
 /// Upgrades the supervisor. The new program reads the manifest: unless `apply` is set, that must interrupt no tenant.
 pub(super) fn upgrade(app: &AppName, apply: bool) -> anyhow::Result<End> {
     if !apply {
-        let interrupted = super::converse(async { Ok(interrupted(app).await?) })?;
+        let interrupted = super::converse(in_time(app, interrupted(app)))?;
         if !interrupted.is_empty() {
             bail!(refusal(&interrupted));
         }
     }
     let upgraded = async { Connection::open(app).await?.upgrade().await };
-    let (begun, now) = super::converse(async {
-        match tokio::time::timeout(LIMIT, upgraded).await {
-            Ok(upgraded) => Ok(upgraded?),
-            Err(_) => Err(ClientError::Silent {
-                app: app.clone(),
-                limit: LIMIT,
-            }
-            .into()),
-        }
-    })?;
+    let (begun, now) = super::converse(in_time(app, upgraded))?;
     writeln!(
         anstream::stdout(),
         "{app}: upgraded from {} to {}, still with pid {}",
@@ -45,6 +36,20 @@ pub(super) fn upgrade(app: &AppName, apply: bool) -> anyhow::Result<End> {
         now.pid
     )?;
     Ok(End::Done)
+}
+
+async fn in_time<T>(
+    app: &AppName,
+    answer: impl Future<Output = Result<T, ClientError>>,
+) -> anyhow::Result<T> {
+    match tokio::time::timeout(LIMIT, answer).await {
+        Ok(answer) => Ok(answer?),
+        Err(_) => Err(ClientError::Silent {
+            app: app.clone(),
+            limit: LIMIT,
+        }
+        .into()),
+    }
 }
 
 /// The tenants that run, and that the new program would end or start again because of the manifest.

@@ -346,7 +346,11 @@ pub(in crate::cli) fn why(tenant: &TenantStatus, now: Timestamp) -> String {
         (Some(why), _) if has_failed_before(tenant) => format!("last failure: {why}"),
         (Some(why), _) => why.clone(),
         (None, Some(failure)) => failure.to_string(),
-        (None, None) => format!("not {} yet: {}", tenant.want.word(), tenant.state_word()),
+        (None, None) => match tenant.state {
+            StateWord::Up => "not ready yet".to_owned(),
+            StateWord::Stopping => "its program is being ended".to_owned(),
+            _ => format!("not {} yet: {}", tenant.want.word(), tenant.state_word()),
+        },
     };
     if tenant.state == StateWord::Exited {
         text += "; not restarted";

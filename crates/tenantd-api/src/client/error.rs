@@ -44,8 +44,8 @@ pub enum ClientError {
     },
     /// The caller is neither root nor the supervisor's user, and in no group that may read.
     #[error(
-        "{app}: permission denied: try again with sudo (members of the groups in `[control]` of \
-         the manifest may do without what it allows them)"
+        "{app}: permission denied: try again with sudo, or as a member of a group that `[control]` of the \
+         manifest allows this"
     )]
     NotAllowed {
         /// The application.
@@ -102,8 +102,8 @@ pub enum ClientError {
     },
     /// The connection of a subscription closed without a reason, as when the supervisor is killed.
     #[error(
-        "{app}: lost the connection to the supervisor, it may have been killed; its tenants keep \
-         running until it is started again: see its log ({})",
+        "{app}: lost the connection to the supervisor, which may have been killed: its tenants keep running, and \
+         are adopted when it is started again: see its log ({})",
         log_of(.app)
     )]
     Lost {

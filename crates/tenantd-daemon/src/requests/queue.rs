@@ -66,7 +66,7 @@ pub enum NoReload {
     Refused(String),
     /// The changes are not those that the request expects.
     #[error(
-        "the changes are not those with the hash {expected} ({}), nothing was changed: run \
+        "nothing was changed, because the changes are not those with the hash {expected} ({}): run \
          `tenantd diff` again", now(.found.as_deref())
     )]
     OtherChanges {
