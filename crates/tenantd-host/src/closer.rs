@@ -21,6 +21,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::thread;
 
 use rustix::fs::{AtFlags, FileType, StatxFlags, statx};
+use rustix::net::sockopt::set_socket_linger;
 use rustix::thread::gettid;
 
 use crate::launch::memory::keep_stack_from_children;
@@ -104,20 +105,28 @@ pub fn close(descriptors: Vec<OwnedFd>, sender: &Unclosed) {
     if others.is_empty() {
         return;
     }
-    if let Err(error) = hand_over(others, sender) {
-        tracing::warn!(%error, "closed descriptors that a tenant or a client sent without a thread for them");
+    let numbers = others.iter().map(|it| it.as_raw_fd().unsigned_abs());
+    match hand_over(numbers.collect(), sender) {
+        Ok(may_end) => {
+            drop(others);
+            drop(may_end);
+        }
+        Err(error) => {
+            tracing::warn!(%error, "closed descriptors that a tenant or a client sent without a thread for them");
+            for descriptor in &others {
+                // Most are no sockets.
+                let _refused = set_socket_linger(descriptor, None);
+            }
+        }
     }
 }
 
-/// Has a thread of its own close them.
-fn hand_over(descriptors: Vec<OwnedFd>, sender: &Unclosed) -> io::Result<()> {
-    let mut numbers: Vec<u32> = descriptors
-        .iter()
-        .map(|descriptor| descriptor.as_raw_fd().unsigned_abs())
-        .collect();
+/// Makes a thread with copies of these descriptors, which it closes when the result is dropped: by then the copies of the
+/// process are to be closed, so that the last close is that of the thread.
+fn hand_over(mut numbers: Vec<u32>, sender: &Unclosed) -> io::Result<Sender<()>> {
     numbers.sort_unstable();
     let (tell, told) = sync_channel(1);
-    let (go, may_end) = channel::<()>();
+    let (go, may_end) = channel();
     let builder = thread::Builder::new()
         .name("close".into())
         .stack_size(STACK);
@@ -125,14 +134,11 @@ fn hand_over(descriptors: Vec<OwnedFd>, sender: &Unclosed) -> io::Result<()> {
         let parted = part_with(&numbers).map(|()| gettid().as_raw_pid());
         // The process may not wait for it any longer.
         let _gone = tell.send(parted);
-        // The copies of the process are closed before this thread ends, so the last close is that of this thread.
         let _closed = may_end.recv();
     })?;
     let thread = told.recv().map_err(io::Error::other)??;
     sender.add(thread);
-    drop(descriptors);
-    drop(go);
-    Ok(())
+    Ok(go)
 }
 
 /// Gives the calling thread a table with these descriptors alone, in order.
@@ -164,7 +170,7 @@ mod tests {
     use std::os::unix::net::{UnixDatagram, UnixStream};
     use std::time::{Duration, Instant};
 
-    use rustix::net::sockopt::{set_socket_linger, set_socket_recv_buffer_size};
+    use rustix::net::sockopt::set_socket_recv_buffer_size;
 
     use super::*;
     use crate::inbox::send;

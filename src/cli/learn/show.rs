@@ -46,7 +46,9 @@ pub(super) fn findings(seen: &Seen, findings: &Findings) -> String {
         .map(|it| capability(&it.capability, &it.call))
         .collect();
     row(&mut text, "NEEDS", &list(&needed));
-    row(&mut text, "START", &[start(seen, findings)]);
+    if seen.ended.is_none() {
+        row(&mut text, "START", &[start(seen, findings)]);
+    }
     if seen.syslog {
         row(&mut text, "LOGS", &["to syslog".to_owned()]);
     }

@@ -209,7 +209,7 @@ impl<'a> ScratchRun<'a> {
         Ok(Status {
             is_up: state == "up",
             is_ready: tenant["ready"] == Value::Bool(true),
-            is_over: matches!(state, "failed" | "waiting" | "stuck")
+            is_over: matches!(state, "failed" | "waiting" | "exited" | "stuck")
                 || state == "down" && tenant["want"] == "down",
             why: tenant["why"].as_str().map(str::to_owned),
         })

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Stdio};
+use std::time::Instant;
 
 use nix::sys::signal::Signal;
 
@@ -140,4 +141,25 @@ fn the_next_scratch_run_ends_what_a_killed_one_left() {
         .unwrap();
     assert!(!next.stdout.is_empty(), "{next:?}");
     is_over(child.id()).unwrap();
+}
+
+#[test]
+fn a_program_that_ends_with_success_is_not_waited_for() {
+    host::enter();
+    script("program", "exit 0");
+    let before = everything();
+    let begun = Instant::now();
+    let said = run(in_time(PROGRAM).args(["learn", "--for", "1s", "--", "/srv/program"]));
+    assert!(
+        begun.elapsed().as_secs() < 20,
+        "{:?}: {said:?}",
+        begun.elapsed()
+    );
+    assert_ne!(said.code, 0, "{said:?}");
+    let why = "it does not run, so nothing can be learned from it: exited with status 0";
+    assert!(
+        said.err.contains(why) && !said.err.contains("START"),
+        "{said:?}"
+    );
+    same(&before);
 }

@@ -9,6 +9,8 @@
 use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use tokio::sync::mpsc;
@@ -47,6 +49,8 @@ struct Watch {
     leaf: Option<Leaf>,
     /// When the present period began.
     heard: Rc<Cell<Instant>>,
+    /// Whether another thread looks at its processes, also for an earlier period. None if its program has no watchdog.
+    looking: Option<Arc<AtomicBool>>,
     /// None if its program has no watchdog: of most tenants, and a handle keeps the memory of its task.
     task: Option<AbortHandle>,
 }
@@ -146,9 +150,12 @@ impl Watchdogs {
         let heard = Rc::new(Cell::new(Instant::now()));
         let (failing, of, since) = (self.failing.clone(), leaf.clone(), Rc::clone(&heard));
         let is_watched = !period.is_zero() && period < LONGEST;
-        let task = is_watched.then(|| {
+        let earlier = self.watches.get(tenant);
+        let earlier = earlier.and_then(|watch| watch.looking.clone());
+        let looking = is_watched.then(|| earlier.unwrap_or_default());
+        let task = looking.clone().map(|looking| {
             let task = spawn_local(async move {
-                let why = silent(&since, period, of.as_ref()).await;
+                let why = silent(&since, period, (of.as_ref(), &looking)).await;
                 // The loop closes the channel only when it ends.
                 let _ended = failing.send((launch, why));
             });
@@ -159,6 +166,7 @@ impl Watchdogs {
             period,
             leaf,
             heard,
+            looking,
             task,
         };
         self.watches.insert(tenant.clone(), watch);
@@ -167,7 +175,11 @@ impl Watchdogs {
 
 /// Waits until the program has been silent for the period. It is looked at after half of the period too:
 /// a pause that has ended shortly before the period does is noticed then.
-async fn silent(heard: &Cell<Instant>, period: Duration, leaf: Option<&Leaf>) -> Failure {
+async fn silent(
+    heard: &Cell<Instant>,
+    period: Duration,
+    (leaf, looking): (Option<&Leaf>, &Arc<AtomicBool>),
+) -> Failure {
     let mut half = true;
     loop {
         let begun = heard.get();
@@ -177,7 +189,7 @@ async fn silent(heard: &Cell<Instant>, period: Duration, leaf: Option<&Leaf>) ->
             half = true;
             continue;
         }
-        let is_paused = due.elapsed() > LATE || is_paused(leaf).await;
+        let is_paused = due.elapsed() > LATE || is_paused(leaf, looking).await;
         if heard.get() != begun {
             half = true;
         } else if is_paused {
@@ -193,12 +205,22 @@ async fn silent(heard: &Cell<Instant>, period: Duration, leaf: Option<&Leaf>) ->
     }
 }
 
-/// Whether the program is paused. It may have many processes, so another thread looks at them.
-async fn is_paused(leaf: Option<&Leaf>) -> bool {
+/// Whether the program is paused, or perhaps so. It may have many processes, so another thread looks at them: one at a time, since
+/// the program may ask for another period as often as it likes, and launches need the other threads.
+async fn is_paused(leaf: Option<&Leaf>, looking: &Arc<AtomicBool>) -> bool {
     let Some(leaf) = leaf.cloned() else {
         return false;
     };
-    let looked = blocking(move || Ok(leaf.is_paused())).await;
+    if looking.swap(true, Ordering::Relaxed) {
+        return true;
+    }
+    let looking = Arc::clone(looking);
+    let looked = blocking(move || {
+        let is_paused = leaf.is_paused();
+        looking.store(false, Ordering::Relaxed);
+        Ok(is_paused)
+    });
+    let looked = looked.await;
     // It cannot fail, unless it panics.
     looked.unwrap_or(false)
 }
@@ -210,6 +232,26 @@ fn failure(why: &str) -> Failure {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn another_period_begins_no_other_look_beside_one() {
+        let all = async {
+            let mut watchdogs = Watchdogs::new();
+            let tenant: TenantName = "acme".parse().unwrap();
+            let looking = |watchdogs: &Watchdogs| watchdogs.watches[&tenant].looking.clone();
+            let watch = |watchdogs: &mut Watchdogs, seconds| {
+                let period = Duration::from_secs(seconds);
+                watchdogs.watch(&tenant, LaunchId(1), (period, None));
+            };
+            watch(&mut watchdogs, 10);
+            let first = looking(&watchdogs).unwrap();
+            watch(&mut watchdogs, 20);
+            assert!(Arc::ptr_eq(&first, &looking(&watchdogs).unwrap()));
+            watch(&mut watchdogs, 0);
+            assert!(looking(&watchdogs).is_none());
+        };
+        tokio::task::LocalSet::new().run_until(all).await;
+    }
 
     #[tokio::test]
     async fn a_program_without_a_watchdog_has_no_task() {
