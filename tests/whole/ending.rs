@@ -38,6 +38,24 @@ fn slow_to_end() -> Daemon {
     daemon
 }
 
+/// One that was removed from the manifest, and whose program does not end.
+#[test]
+fn a_tenant_that_is_being_removed_is_no_residue() {
+    let mut daemon = slow_to_end();
+    let manifest = DEAF.replace("beta = { ip = \"10.77.0.12\" }\n", "");
+    daemon::write_manifest(&daemon.app, &manifest);
+    daemon.tell(&["reload", "--no-wait"]).expect(0);
+    daemon.until_state("beta", StateWord::Stopping);
+    let said = daemon.tell(&["gc"]).expect(0);
+    assert!(!said.contains("beta"), "{said}");
+    daemon.until_state("beta", StateWord::Stopping);
+    daemon.signal(Signal::SIGTERM);
+    daemon.until_state("acme", StateWord::Stopping);
+    daemon.signal(Signal::SIGTERM);
+    assert_eq!(daemon.wait().code(), Some(0), "{}", daemon.output());
+    daemon.left_nothing();
+}
+
 #[test]
 fn either_signal_ends_all_tenants_and_leaves_nothing() {
     for signal in [Signal::SIGTERM, Signal::SIGINT] {

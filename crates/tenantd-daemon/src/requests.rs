@@ -381,7 +381,8 @@ fn watch(
 
 /// The tenants beside whose resources residue is looked for: no other one is provisioned as long as the result exists.
 fn planned(executor: &Executor) -> gc::Beside {
-    let plans = executor.inventory().planned();
+    // Also those that are removed and not released yet.
+    let plans = executor.inventory().current_plans();
     let tenants = plans.map(|plan| plan.name.clone()).collect();
     let host = executor.host();
     gc::Beside {

@@ -342,8 +342,8 @@ async fn successor(leaf: &Leaf, file: &Path, ended: i32) -> Option<Process> {
     None
 }
 
-/// Reports the end of a main process, unless another one has replaced it, or its file names another one then: a program may hand over
-/// to a new main process.
+/// Reports the end of a main process, unless another one has replaced it, or its file names another one then: a program
+/// may hand over to a new main process.
 pub(crate) fn await_end(
     reporter: &Reporter,
     tenant: &TenantName,

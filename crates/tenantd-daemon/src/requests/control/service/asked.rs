@@ -1,6 +1,7 @@
 //! What the methods ask the loop.
 
 use tokio::sync::oneshot;
+use tokio::task::spawn_local;
 
 use super::{Names, Service, named};
 use crate::executor::host::blocking;
@@ -225,8 +226,15 @@ impl Service {
         let survey = blocking(move || gc::look(&app)).await.map_err(failed)?;
         let request = |reply| Request::Planned { reply };
         let gc::Beside { planned, clearing } = self.queue.send(request).await?;
-        let residue = blocking(move || Ok(gc::collect(&planned, survey, dry_run))).await;
-        drop(clearing);
+        // A task of its own: the client may end meanwhile, and no tenant is provisioned before it is done.
+        let collecting = spawn_local(async move {
+            let residue = blocking(move || Ok(gc::collect(&planned, survey, dry_run))).await;
+            drop(clearing);
+            residue
+        });
+        let residue = collecting.await.map_err(|error| Refusal::NotCollected {
+            reason: error.to_string(),
+        })?;
         let residue = residue.map_err(failed)?;
         Ok(ResidueList { residue })
     }
