@@ -30,6 +30,7 @@
 //! fails, [`Executor::resume`] starts the deferred work.
 
 pub(crate) mod blocking;
+pub(crate) mod busy;
 pub(crate) mod cgroups;
 mod claims;
 mod emptied;

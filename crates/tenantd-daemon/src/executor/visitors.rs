@@ -4,12 +4,9 @@
 //! never runs beside a visitor of the former one, and a release proves that none is left. Nothing
 //! else waits, and none of these for longer than the limits here.
 
-use std::cell::RefCell;
-use std::collections::BTreeSet;
 use std::rc::Rc;
 use std::time::Duration;
 
-use tokio::sync::Notify;
 use tokio::time::{Instant, sleep};
 
 use tenantd_core::name::TenantName;
@@ -18,6 +15,7 @@ use tenantd_host::cgroup::Leaf;
 use tenantd_host::process;
 
 use crate::executor::Executor;
+use crate::executor::busy::Busy;
 use crate::executor::cgroups::Cgroups;
 use crate::executor::host::Host;
 
@@ -35,31 +33,15 @@ const LOOK_AGAIN: Duration = Duration::from_millis(10);
 /// A task that ends visitors looks several times, and removes their part of the leaf. Of two at a time, the one that is
 /// done later would end the visitors of the next launch.
 #[derive(Debug, Default)]
-pub(crate) struct Ending {
-    tenants: RefCell<BTreeSet<TenantName>>,
-    over: Notify,
-}
-
-/// Dropping it says that the visitors of a tenant are ended, or could not be.
-struct UnderWay(Rc<Ending>, TenantName);
+pub(crate) struct Ending(Rc<Busy>);
 
 impl Ending {
-    /// Begins. `None` if it is under way already.
-    fn begin(self: &Rc<Self>, tenant: &TenantName) -> Option<UnderWay> {
-        let is_first = self.tenants.borrow_mut().insert(tenant.clone());
-        is_first.then(|| UnderWay(Rc::clone(self), tenant.clone()))
-    }
-
-    fn is_under_way(&self, tenant: &TenantName) -> bool {
-        self.tenants.borrow().contains(tenant)
-    }
-
     /// Whether a leaf has visitors that a launch waits for.
     ///
     /// # Errors
     /// A [`Failure`] of stage cgroup.
     pub(crate) fn has_any(&self, leaf: &Leaf) -> Result<bool, Failure> {
-        Ok(self.is_under_way(leaf.tenant()) || leaf.has_visitors()?)
+        Ok(self.0.has(leaf.tenant()) || leaf.has_visitors()?)
     }
 
     /// Ends the visitors, unless processes of the program are alive.
@@ -67,7 +49,7 @@ impl Ending {
     /// # Errors
     /// See [`end`]; or a [`Failure`] of stage cgroup.
     pub(crate) async fn end_after(&self, leaf: &Leaf) -> Result<(), Failure> {
-        self.wait(leaf.tenant()).await;
+        self.0.wait(leaf.tenant()).await;
         end_after(leaf).await
     }
 
@@ -99,25 +81,6 @@ impl Ending {
         let object = format!("in {}", leaf.path().display());
         let why = format!("still alive: {pids}");
         Err(Failure::detail(Stage::End, object, why))
-    }
-
-    /// Waits until it is over. Cancel-safe.
-    async fn wait(&self, tenant: &TenantName) {
-        loop {
-            let over = self.over.notified();
-            if !self.is_under_way(tenant) {
-                return;
-            }
-            over.await;
-        }
-    }
-}
-
-impl Drop for UnderWay {
-    fn drop(&mut self) {
-        let Self(ending, tenant) = self;
-        ending.tenants.borrow_mut().remove(tenant);
-        ending.over.notify_waiters();
     }
 }
 
@@ -180,7 +143,7 @@ impl Host {
             // What waits for them reports it too.
             Err(failure) => return tracing::warn!(%tenant, "{failure}"),
         }
-        let Some(ending) = self.visitors.begin(tenant) else {
+        let Some(ending) = self.visitors.0.begin(tenant) else {
             return;
         };
         let task = self.under_way.begin();
@@ -195,30 +158,5 @@ impl Host {
             }
             drop((ending, task));
         });
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[tokio::test]
-    async fn the_second_waits() {
-        let ending = Rc::new(Ending::default());
-        let [acme, bolt]: [TenantName; 2] = ["acme", "bolt"].map(|name| name.parse().unwrap());
-        ending.wait(&acme).await;
-        let first = ending.begin(&acme).unwrap();
-        assert!(ending.begin(&acme).is_none());
-        assert!(ending.is_under_way(&acme) && !ending.is_under_way(&bolt));
-        ending.wait(&bolt).await;
-        let early = tokio::select! {
-            biased;
-            () = ending.wait(&acme) => true,
-            () = std::future::ready(()) => false,
-        };
-        assert!(!early);
-        let (waiting, ends) = (ending.wait(&acme), async { drop(first) });
-        tokio::join!(waiting, ends);
-        assert!(ending.begin(&acme).is_some());
     }
 }

@@ -41,7 +41,8 @@ pub(crate) fn open_process(key: ProcessKey) -> io::Result<Option<Process>> {
 }
 
 /// The first process of a launch by its claim, if it is alive. The oldest process of the leaf may be another one: the first
-/// one may have ended, and what it has left runs on. One that no claim names was not told to continue.
+/// one may have ended, and what it has left runs on. One that no claim names was not told to continue. Reads all claims of
+/// the host, so it is for a launch that has processes: as many as there were threads that launch.
 pub(super) fn claimed(
     app: &AppName,
     tenant: &TenantName,

@@ -108,7 +108,7 @@ impl Recovery {
         let first = match (record.process, &leaf) {
             (Some(key), _) => open_process(key)?,
             // Its supervisor died after starting it and before recording its process.
-            (None, Some(leaf)) if record.checkpoint.state() == StateWord::Launching => {
+            (None, Some(leaf)) if lives && record.checkpoint.state() == StateWord::Launching => {
                 claimed(&self.host.app, tenant, leaf)?
             }
             (None, _) => None,

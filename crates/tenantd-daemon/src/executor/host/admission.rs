@@ -11,7 +11,6 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use futures_util::{StreamExt, stream};
-use tokio::sync::Notify;
 
 use tenantd_core::name::TenantName;
 use tenantd_core::plan::model::{LinkPlan, TenantPlan};
@@ -19,6 +18,7 @@ use tenantd_host::timeline;
 
 use super::Host;
 use super::gate::{ClosedGate, Gate};
+use crate::executor::busy::Busy;
 
 /// How many tenants the net thread may have at a time, each with a descriptor of its network namespace.
 const ADMITTED_MAX: usize = 32;
@@ -32,9 +32,7 @@ pub(crate) struct Admission {
     /// They are being admitted.
     gate: Rc<Gate>,
     /// The tenants that are compared right now.
-    present: RefCell<BTreeSet<TenantName>>,
-    /// One of them was compared.
-    one_done: Notify,
+    present: Rc<Busy>,
     /// The tenants that need not be compared any longer, each with its number.
     forgone: RefCell<BTreeMap<TenantName, u64>>,
     /// How many times one was added to them.
@@ -49,24 +47,12 @@ impl Admission {
         self.gate.wait().await;
     }
 
-    /// A tenant is compared from now on.
-    fn compare<'a>(&'a self, tenant: &'a TenantName) -> Present<'a> {
-        self.present.borrow_mut().insert(tenant.clone());
-        Present(self, tenant)
-    }
-
     /// Compares a tenant no longer, and waits until it is not being compared.
     pub(crate) async fn forgo(&self, tenant: &TenantName) {
         self.count.update(|count| count + 1);
         let number = self.count.get();
         self.forgone.borrow_mut().insert(tenant.clone(), number);
-        loop {
-            let done = self.one_done.notified();
-            if !self.present.borrow().contains(tenant) {
-                return;
-            }
-            done.await;
-        }
+        self.present.wait(tenant).await;
     }
 
     /// How many times a tenant was forgone.
@@ -87,16 +73,6 @@ impl Admission {
 
     fn begin(&self) -> ClosedGate {
         self.gate.begin()
-    }
-}
-
-/// A tenant is being compared. Dropping it ends that.
-struct Present<'a>(&'a Admission, &'a TenantName);
-
-impl Drop for Present<'_> {
-    fn drop(&mut self) {
-        self.0.present.borrow_mut().remove(self.1);
-        self.0.one_done.notify_waiters();
     }
 }
 
@@ -143,7 +119,7 @@ impl Host {
         if admission.abandoned.get() || admission.has_forgone(&plan.name, 0) {
             return;
         }
-        let _present = admission.compare(&plan.name);
+        let _present = admission.present.begin(&plan.name);
         let limits = link.rate.outward.is_some() && link == plan.link;
         let mut admitted = self.admit_now(&plan.name, link).await;
         if admitted.is_ok() && limits {
@@ -184,7 +160,7 @@ mod tests {
         let begun = admission.forgone();
         assert!(is_ready(pin!(admission.forgo(&one))));
         assert!(admission.has_forgone(&one, begun) && !admission.has_forgone(&two, begun));
-        let compared = admission.compare(&two);
+        let compared = admission.present.begin(&two);
         let mut forgo = pin!(admission.forgo(&two));
         assert!(!is_ready(forgo.as_mut()));
         drop(compared);

@@ -12,7 +12,6 @@ use std::path::PathBuf;
 use std::rc::Rc;
 use std::time::Duration;
 
-use tokio::sync::Notify;
 use tokio::time::sleep;
 
 use tenantd_core::name::{AppName, TenantName};
@@ -22,6 +21,7 @@ use tenantd_host::claim::Key;
 use tenantd_host::{claim, datastore, lock, owner, want};
 
 use super::{Host, blocking};
+use crate::executor::busy::{Busy, UnderWay};
 use crate::executor::claims::unopened;
 
 /// When to try again what the host lacked something for.
@@ -45,8 +45,7 @@ pub(crate) struct Claiming {
     failed: RefCell<BTreeMap<TenantName, Claimed>>,
     /// The tenant whose claim is being continued. One at a time: a datastore may be on a filesystem that hangs, and
     /// launches need the other blocking threads.
-    present: RefCell<Option<TenantName>>,
-    one_done: Notify,
+    present: Rc<Busy>,
     /// Whether a task continues them.
     is_served: Cell<bool>,
 }
@@ -55,14 +54,13 @@ impl Claiming {
     /// Continues the claim of a tenant no longer, and waits until it is not being continued.
     pub(crate) async fn forgo(&self, tenant: &TenantName) {
         loop {
-            let done = self.one_done.notified();
             // Also when it was being continued, since it may have failed.
             self.waiting.borrow_mut().remove(tenant);
             self.failed.borrow_mut().remove(tenant);
-            if self.present.borrow().as_ref() != Some(tenant) {
+            if !self.present.has(tenant) {
                 return;
             }
-            done.await;
+            self.present.wait(tenant).await;
         }
     }
 
@@ -73,10 +71,9 @@ impl Claiming {
     }
 
     /// The next one, which is being continued until the result is dropped.
-    fn next(&self) -> Option<(Present<'_>, TenantName, Claimed)> {
+    fn next(&self) -> Option<(Option<UnderWay>, TenantName, Claimed)> {
         let (tenant, claimed) = self.waiting.borrow_mut().pop_first()?;
-        self.present.replace(Some(tenant.clone()));
-        Some((Present(self), tenant, claimed))
+        Some((self.present.begin(&tenant), tenant, claimed))
     }
 
     /// Has those that have failed continued again. Returns whether there are any; if not, the task has ended.
@@ -85,16 +82,6 @@ impl Claiming {
         waiting.append(&mut self.failed.borrow_mut());
         self.is_served.set(!waiting.is_empty());
         self.is_served.get()
-    }
-}
-
-/// A claim is being continued. Dropping it ends that.
-struct Present<'a>(&'a Claiming);
-
-impl Drop for Present<'_> {
-    fn drop(&mut self) {
-        self.0.present.replace(None);
-        self.0.one_done.notify_waiters();
     }
 }
 
